@@ -1,0 +1,1 @@
+//! Runs on a device: keeps the lease, opens and closes the gate, watches the workload, reports.

@@ -1,0 +1,1 @@
+//! The daemon: gathers, decides, carries out; the control lease, the store of decisions.

@@ -1,0 +1,1 @@
+//! Decides: pools, health, leases, plans, invariants. No clock, dice, async, files or sockets.

@@ -1,0 +1,1 @@
+//! An IoT Hub in one process, HTTP and MQTT over TLS. Knows nothing of pools.

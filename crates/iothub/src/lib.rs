@@ -1,0 +1,1 @@
+//! Async client for the IoT Hub service REST API: auth, retry, throttling.

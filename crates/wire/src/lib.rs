@@ -1,0 +1,1 @@
+//! What IoT Hub says and hears: REST bodies, twins, MQTT topics, SAS tokens. Encode and decode only.
