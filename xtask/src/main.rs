@@ -1,1 +1,53 @@
-fn main() {}
+//! Chores in Rust: `cargo xtask test`, `layers`, `docs`, `check`.
+
+mod docs;
+mod layers;
+mod run;
+mod suite;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(about = "Chores of the workspace", bin_name = "cargo xtask")]
+struct Xtask {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Build what the tests need and run the whole suite.
+    Test {
+        /// Handed on to `cargo test`: a filter, or `-- --nocapture`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Hold the crates' dependencies against the table of who may know whom.
+    Layers,
+    /// Write the generated pages of docs/reference.
+    Docs {
+        /// Write nothing; fail when a page differs from what would be written.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Everything CI runs.
+    Check,
+}
+
+fn main() -> ExitCode {
+    let done = match Xtask::parse().chore {
+        Chore::Test { args } => suite::test(&args),
+        Chore::Layers => layers::check(),
+        Chore::Docs { check } => docs::generate(check),
+        Chore::Check => suite::check(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
