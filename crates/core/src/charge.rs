@@ -1,1 +1,394 @@
-//! (soon)
+//! The control lease: which controller may act.
+//!
+//! The record is renewed by compare-and-swap. Its owner counts from the instant *before* it sent the
+//! last write that succeeded; everybody else counts from the instant it first saw the record as it is.
+//! So the owner knows that it is out of charge before anybody can be in charge after it.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{ControllerId, Epoch};
+use crate::time::{Millis, RateBound, Time};
+
+/// The control record.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ControlRecord {
+    /// Who is in charge.
+    pub owner: ControllerId,
+    /// The number of this charge.
+    pub epoch: Epoch,
+    /// How long the record holds after each change.
+    pub ttl: Millis,
+    /// Grows with each renewal.
+    pub beat: u64,
+    /// The owner has given the charge back.
+    pub given_back: bool,
+}
+
+/// What tells one state of a record in the hub from another: its etag.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Version(pub String);
+
+/// The timings of a control lease.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ChargeTimings {
+    /// How long a charge holds without renewal.
+    pub ttl: Millis,
+    /// How often it is renewed, and how often others look at it.
+    pub renew: Millis,
+    /// The most by which clock rates differ.
+    pub rate: RateBound,
+}
+
+impl Default for ChargeTimings {
+    fn default() -> Self {
+        Self { ttl: Millis(10_000), renew: Millis(3_000), rate: RateBound(1_000) }
+    }
+}
+
+impl ChargeTimings {
+    /// Why these timings cannot be used, if so.
+    pub fn check(&self) -> Option<String> {
+        let needed = self.renew.times(2);
+        if self.renew < Millis(100) {
+            Some(format!("control_renew_ms = {} is below 100", self.renew.0))
+        } else if self.ttl < needed || self.ttl > crate::policy::TTL_MAX {
+            Some(format!(
+                "control_ttl_ms = {} is outside {}..={}: one renewal may be lost, two are a dead controller",
+                self.ttl.0,
+                needed.0,
+                crate::policy::TTL_MAX.0
+            ))
+        } else {
+            None
+        }
+    }
+}
+
+/// Something the controller learnt about the control record.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChargeFact {
+    /// The record as it is; `None`: there is none.
+    Read(Option<(ControlRecord, Version)>),
+    /// The record could not be read, or makes no sense.
+    ReadFailed,
+    /// Our write succeeded.
+    Written(Version),
+    /// Somebody else wrote first; nothing of ours was written.
+    Conflict,
+    /// Our write surely failed.
+    WriteFailed,
+    /// Our write may or may not have succeeded.
+    Unsure,
+    /// An agent or a record knows a higher epoch than ours.
+    EpochSeen(Epoch),
+    /// Stop being in charge.
+    GiveBack,
+    /// Time has passed.
+    Tick,
+}
+
+/// Something the controller must do about the control record.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChargeEffect {
+    /// Read the record.
+    Read,
+    /// Write the record if it still has this version; `None`: if there is none.
+    Write {
+        /// What to write.
+        record: ControlRecord,
+        /// The version it must still have.
+        basis: Option<Version>,
+    },
+    /// We are in charge until then, by our own clock.
+    InCharge {
+        /// The number of our charge.
+        epoch: Epoch,
+        /// Until when this is proven.
+        valid_until: Time,
+    },
+    /// We are not in charge; `owner` is, if anybody.
+    NotInCharge {
+        /// Who is.
+        owner: Option<ControllerId>,
+    },
+    /// The charge has been given back.
+    GivenBack,
+}
+
+/// One controller's view of the control lease.
+#[derive(Clone, Debug)]
+pub struct Charge {
+    me: ControllerId,
+    timings: ChargeTimings,
+    known: Option<Known>,
+    /// A read has succeeded since the last doubt: `known` is what the hub holds, as far as we can tell.
+    certain: bool,
+    open: Open,
+    next: Time,
+    mine: Option<Mine>,
+    epoch_floor: Epoch,
+    giving_back: bool,
+    told: Option<Told>,
+    effects: VecDeque<ChargeEffect>,
+}
+
+#[derive(Clone, Debug)]
+struct Known {
+    record: ControlRecord,
+    version: Version,
+    /// When this version was first seen by us.
+    since: Time,
+}
+
+#[derive(Clone, Debug)]
+struct Mine {
+    epoch: Epoch,
+    valid_until: Time,
+}
+
+/// The one operation under way.
+#[derive(Clone, Debug)]
+enum Open {
+    Nothing,
+    Reading,
+    Writing { record: ControlRecord, sent: Time },
+    /// The fate of this write is open; the next read tells.
+    Doubting { record: ControlRecord, sent: Time },
+    /// Reading to end the doubt.
+    Checking { record: ControlRecord, sent: Time },
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Told {
+    In(Epoch, Time),
+    Out(Option<ControllerId>),
+    Back,
+}
+
+impl Charge {
+    /// A controller that has just started. `me` must differ from every earlier run's.
+    pub fn new(me: ControllerId, timings: ChargeTimings) -> Self {
+        Self {
+            me,
+            timings,
+            known: None,
+            certain: false,
+            open: Open::Nothing,
+            next: Time::default(),
+            mine: None,
+            epoch_floor: Epoch(0),
+            giving_back: false,
+            told: None,
+            effects: VecDeque::new(),
+        }
+    }
+
+    /// Takes in one fact; afterwards drain [`Charge::next_effect`].
+    pub fn observe(&mut self, now: Time, fact: ChargeFact) {
+        match fact {
+            ChargeFact::Read(read) => self.read(now, read),
+            ChargeFact::ReadFailed => self.read_failed(now),
+            ChargeFact::Written(version) => self.written(now, version),
+            ChargeFact::Conflict | ChargeFact::WriteFailed => self.write_failed(),
+            ChargeFact::Unsure => self.unsure(now),
+            ChargeFact::EpochSeen(epoch) => self.epoch_seen(now, epoch),
+            ChargeFact::GiveBack => {
+                self.giving_back = true;
+                self.next = now;
+            }
+            ChargeFact::Tick => {}
+        }
+        if self.mine.as_ref().is_some_and(|mine| now >= mine.valid_until) {
+            self.mine = None;
+        }
+        self.step(now);
+        self.tell();
+    }
+
+    /// What to do next.
+    pub fn next_effect(&mut self) -> Option<ChargeEffect> {
+        self.effects.pop_front()
+    }
+
+    /// When to come back at the latest.
+    pub fn next_wake(&self) -> Option<Time> {
+        let step = matches!(self.open, Open::Nothing | Open::Doubting { .. }).then_some(self.next);
+        let end = self.mine.as_ref().map(|mine| mine.valid_until);
+        [step, end].into_iter().flatten().min()
+    }
+
+    /// The record as last seen.
+    pub fn record(&self) -> Option<&ControlRecord> {
+        self.known.as_ref().map(|known| &known.record)
+    }
+
+    fn read(&mut self, now: Time, read: Option<(ControlRecord, Version)>) {
+        let open = std::mem::replace(&mut self.open, Open::Nothing);
+        if let (Open::Checking { record, sent }, Some((found, _))) = (&open, &read)
+            && record == found
+        {
+            self.proven(record.clone(), *sent);
+        }
+        self.certain = true;
+        self.next = now + self.timings.renew;
+        self.known = read.map(|(record, version)| match self.known.take() {
+            Some(known) if known.version == version => known,
+            _ => Known { record, version, since: now },
+        });
+        let ours = self.known.as_ref().is_some_and(|known| known.record.owner == self.me);
+        if !ours {
+            self.mine = None;
+        }
+        self.act_on_record(now);
+    }
+
+    fn read_failed(&mut self, now: Time) {
+        self.open = match std::mem::replace(&mut self.open, Open::Nothing) {
+            Open::Checking { record, sent } => Open::Doubting { record, sent },
+            _ => Open::Nothing,
+        };
+        self.certain = false;
+        self.next = now + self.timings.renew;
+    }
+
+    fn written(&mut self, now: Time, version: Version) {
+        if let Open::Writing { record, sent } = std::mem::replace(&mut self.open, Open::Nothing) {
+            self.proven(record.clone(), sent);
+            self.known = Some(Known { record, version, since: now });
+            self.next = sent + self.timings.renew;
+        }
+    }
+
+    fn write_failed(&mut self) {
+        self.open = Open::Nothing;
+        self.certain = false;
+        self.next = Time::default();
+    }
+
+    fn unsure(&mut self, now: Time) {
+        if let Open::Writing { record, sent } = std::mem::replace(&mut self.open, Open::Nothing) {
+            self.open = Open::Doubting { record, sent };
+            self.next = now;
+        }
+    }
+
+    fn epoch_seen(&mut self, now: Time, epoch: Epoch) {
+        self.epoch_floor = self.epoch_floor.max(epoch);
+        if self.mine.as_ref().is_some_and(|mine| mine.epoch < epoch) {
+            self.next = now;
+        }
+    }
+
+    /// A record of ours stood in the hub at some instant after `sent`.
+    fn proven(&mut self, record: ControlRecord, sent: Time) {
+        if record.given_back {
+            self.mine = None;
+        } else {
+            let valid_until = sent + self.timings.rate.shrink(record.ttl);
+            self.mine = Some(Mine { epoch: record.epoch, valid_until });
+        }
+    }
+
+    /// Begins the next read or write, if it is time.
+    fn step(&mut self, now: Time) {
+        if now < self.next {
+            return;
+        }
+        match std::mem::replace(&mut self.open, Open::Nothing) {
+            Open::Doubting { record, sent } => {
+                self.open = Open::Checking { record, sent };
+                self.effects.push_back(ChargeEffect::Read);
+            }
+            Open::Nothing if self.certain && self.owns() => self.write(now, self.renewal()),
+            Open::Nothing => {
+                self.open = Open::Reading;
+                self.effects.push_back(ChargeEffect::Read);
+            }
+            busy => self.open = busy,
+        }
+    }
+
+    fn owns(&self) -> bool {
+        self.known.as_ref().is_some_and(|known| known.record.owner == self.me && !known.record.given_back)
+    }
+
+    /// What a fresh look at the record allows: to take over, to renew at once, or nothing.
+    fn act_on_record(&mut self, now: Time) {
+        let Some(known) = &self.known else {
+            if !self.giving_back {
+                self.write(now, self.claim(Epoch(0)));
+            }
+            return;
+        };
+        let expired = now.since(known.since) >= self.timings.rate.stretch(known.record.ttl);
+        if self.owns() {
+            self.write(now, self.renewal());
+        } else if !self.giving_back && (known.record.given_back || expired) {
+            let claim = self.claim(known.record.epoch);
+            self.write(now, claim);
+        } else if !self.giving_back {
+            let end = known.since + self.timings.rate.stretch(known.record.ttl);
+            self.next = self.next.min(end.max(now + Millis(1)));
+        }
+    }
+
+    fn claim(&self, before: Epoch) -> ControlRecord {
+        ControlRecord {
+            owner: self.me.clone(),
+            epoch: before.max(self.epoch_floor).next(),
+            ttl: self.timings.ttl,
+            beat: 0,
+            given_back: false,
+        }
+    }
+
+    /// The next state of our own record. An epoch that others have overtaken is raised.
+    fn renewal(&self) -> ControlRecord {
+        let Some(known) = &self.known else { return self.claim(Epoch(0)) };
+        if known.record.epoch < self.epoch_floor && !self.giving_back {
+            return self.claim(known.record.epoch);
+        }
+        ControlRecord {
+            beat: known.record.beat.saturating_add(1),
+            given_back: self.giving_back,
+            ttl: self.timings.ttl,
+            ..known.record.clone()
+        }
+    }
+
+    fn write(&mut self, now: Time, record: ControlRecord) {
+        let basis = self.known.as_ref().map(|known| known.version.clone());
+        if record.given_back {
+            // From here on nothing may be done in our name.
+            self.mine = None;
+        }
+        self.open = Open::Writing { record: record.clone(), sent: now };
+        self.effects.push_back(ChargeEffect::Write { record, basis });
+    }
+
+    fn tell(&mut self) {
+        let back = self.giving_back && self.certain && matches!(self.open, Open::Nothing) && !self.owns();
+        let told = match &self.mine {
+            Some(mine) => Told::In(mine.epoch, mine.valid_until),
+            None if back => Told::Back,
+            None => Told::Out(self.known.as_ref().filter(|k| !k.record.given_back).map(|k| k.record.owner.clone())),
+        };
+        if self.told.as_ref() == Some(&told) {
+            return;
+        }
+        self.effects.push_back(match told.clone() {
+            Told::In(epoch, valid_until) => ChargeEffect::InCharge { epoch, valid_until },
+            Told::Out(owner) => ChargeEffect::NotInCharge { owner },
+            Told::Back => ChargeEffect::GivenBack,
+        });
+        self.told = Some(told);
+    }
+}
+
+#[cfg(test)]
+mod tests;
