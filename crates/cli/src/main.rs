@@ -1,2 +1,30 @@
-//! The operator's program.
-fn main() {}
+//! The operator's program: `iotedge-ha`.
+
+mod args;
+mod commands;
+mod exit;
+mod failure;
+mod logging;
+mod printer;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::Cli;
+use crate::printer::Printer;
+
+fn main() -> ExitCode {
+    // A second installation is refused, which is fine: whoever was first chose the same one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+
+    let cli = Cli::parse();
+    let printer = Printer::new(&cli.output);
+    if let Err(error) = logging::start(&cli.logging, cli.command.is_daemon()) {
+        return printer.failure(&error).into();
+    }
+    match commands::run(cli.command, &printer) {
+        Ok(exit) => exit.into(),
+        Err(error) => printer.failure(&error).into(),
+    }
+}

@@ -1,0 +1,75 @@
+//! The command line as a whole; each command's own arguments live beside the command.
+
+use clap::{Parser, Subcommand};
+
+use crate::commands;
+use crate::exit;
+use crate::logging::LogArgs;
+use crate::printer::OutputArgs;
+
+/// High availability for Azure IoT Edge devices.
+///
+/// Several devices carry the same workload; exactly one runs it; when that one fails, another takes over in seconds, and at no
+/// moment do two of them run it.
+#[derive(Parser)]
+#[command(
+    name = "iotedge-ha",
+    version,
+    after_help = exit::HELP,
+    max_term_width = 110,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    #[command(flatten)]
+    pub(crate) logging: LogArgs,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    Demo(commands::demo::Args),
+    Run(commands::run::Args),
+    Tick(commands::tick::Args),
+    List(commands::list::Args),
+    Show(commands::show::Args),
+    History(commands::history::Args),
+    Why(commands::why::Args),
+    Switchover(commands::switchover::Args),
+    Failover(commands::failover::Args),
+    Pause(commands::pause::Args),
+    Resume(commands::resume::Args),
+    Maintenance(commands::maintenance::Args),
+    Estimate(commands::estimate::Args),
+    Check(commands::check::Args),
+    Config(commands::config::Args),
+    Emulator(commands::emulator::Args),
+    Agent(commands::agent::Args),
+    Completions(commands::completions::Args),
+    #[command(hide = true)]
+    DemoWorkload(commands::demo_workload::Args),
+    #[command(hide = true)]
+    Reference(commands::reference::Args),
+}
+
+impl Command {
+    /// Runs until it is told to stop, so it logs what it does.
+    pub(crate) fn is_daemon(&self) -> bool {
+        matches!(self, Self::Run(_) | Self::Agent(_) | Self::Emulator(_))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}
