@@ -16,31 +16,21 @@ pub(crate) fn generate(check: bool) -> Result<()> {
     let program = program()?;
     let mut drifted = Vec::new();
     for (page, topic) in PAGES {
-        let fresh = run::output(
-            Command::new(&program)
-                .args(["reference", topic])
-                .env_clear(),
-        )?;
+        let fresh = run::output(Command::new(&program).args(["reference", topic]).env_clear())?;
         let path = run::root().join("docs/reference").join(page);
         let old = std::fs::read_to_string(&path).unwrap_or_default();
         if old == fresh {
             continue;
         }
         if check {
-            drifted.push(format!(
-                "docs/reference/{page}, {}",
-                first_difference(&old, &fresh)
-            ));
+            drifted.push(format!("docs/reference/{page}, {}", first_difference(&old, &fresh)));
         } else {
             write(&path, &fresh)?;
             eprintln!("wrote docs/reference/{page}");
         }
     }
     if !drifted.is_empty() {
-        bail!(
-            "generated pages are out of date; run `cargo xtask docs`\n  {}",
-            drifted.join("\n  ")
-        );
+        bail!("generated pages are out of date; run `cargo xtask docs`\n  {}", drifted.join("\n  "));
     }
     Ok(())
 }

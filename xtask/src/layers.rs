@@ -13,19 +13,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("iotedge-ha-wire", &[]),
     ("iotedge-ha-iothub", &["iotedge-ha-wire"]),
     ("iotedge-ha-emulator", &["iotedge-ha-wire"]),
-    (
-        "iotedge-ha-agent",
-        &["iotedge-ha-core", "iotedge-ha-protocol", "iotedge-ha-wire"],
-    ),
-    (
-        "iotedge-ha-controller",
-        &[
-            "iotedge-ha-core",
-            "iotedge-ha-protocol",
-            "iotedge-ha-wire",
-            "iotedge-ha-iothub",
-        ],
-    ),
+    ("iotedge-ha-agent", &["iotedge-ha-core", "iotedge-ha-protocol", "iotedge-ha-wire"]),
+    ("iotedge-ha-controller", &["iotedge-ha-core", "iotedge-ha-protocol", "iotedge-ha-wire", "iotedge-ha-iothub"]),
     (
         "iotedge-ha",
         &[
@@ -46,10 +35,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 const ARROWS_OF_TESTS: &[(&str, &[&str])] = &[
     ("iotedge-ha-iothub", &["iotedge-ha-emulator"]),
     ("iotedge-ha-agent", &["iotedge-ha-emulator"]),
-    (
-        "iotedge-ha-controller",
-        &["iotedge-ha-emulator", "iotedge-ha-agent"],
-    ),
+    ("iotedge-ha-controller", &["iotedge-ha-emulator", "iotedge-ha-agent"]),
 ];
 
 /// What must not be reachable by normal dependencies: a crate of ours, what it refuses, and why.
@@ -59,16 +45,8 @@ const REFUSED: &[(&str, &[&str], &str)] = &[
         &["tokio", "reqwest", "rand", "rustix", "tracing"],
         "core has no clock, dice, network or logs: everything is handed in",
     ),
-    (
-        "iotedge-ha-protocol",
-        &["tokio", "reqwest", "rand"],
-        "protocol only encodes and decodes",
-    ),
-    (
-        "iotedge-ha-wire",
-        &["tokio", "reqwest", "rand"],
-        "wire only encodes and decodes",
-    ),
+    ("iotedge-ha-protocol", &["tokio", "reqwest", "rand"], "protocol only encodes and decodes"),
+    ("iotedge-ha-wire", &["tokio", "reqwest", "rand"], "wire only encodes and decodes"),
 ];
 
 /// Crates that must appear nowhere in the tree.
@@ -98,10 +76,7 @@ pub(crate) fn check() -> Result<()> {
 
 fn broken_arrows(package: &Package) -> Vec<String> {
     let Some(allowed) = allowed(ARROWS, &package.name) else {
-        return vec![format!(
-            "{} is not in the table of xtask/src/layers.rs",
-            package.name
-        )];
+        return vec![format!("{} is not in the table of xtask/src/layers.rs", package.name)];
     };
     let of_tests = allowed_of_tests(&package.name);
     let ours = package.dependencies.iter().filter(|d| d.path.is_some());
@@ -118,10 +93,7 @@ fn broken_arrows(package: &Package) -> Vec<String> {
 }
 
 fn allowed<'a>(table: &'a [(&str, &'a [&'a str])], package: &str) -> Option<&'a [&'a str]> {
-    table
-        .iter()
-        .find(|(name, _)| *name == package)
-        .map(|(_, to)| *to)
+    table.iter().find(|(name, _)| *name == package).map(|(_, to)| *to)
 }
 
 fn allowed_of_tests(package: &str) -> &'static [&'static str] {
@@ -137,17 +109,8 @@ fn whole_tree() -> Result<BTreeSet<String>> {
 }
 
 fn names(args: &[&str]) -> Result<BTreeSet<String>> {
-    let text = run::output(run::cargo(args).args([
-        "--locked",
-        "--target=all",
-        "--prefix=none",
-        "--format={p}",
-    ]))?;
-    Ok(text
-        .lines()
-        .filter_map(|line| line.split_whitespace().next())
-        .map(str::to_owned)
-        .collect())
+    let text = run::output(run::cargo(args).args(["--locked", "--target=all", "--prefix=none", "--format={p}"]))?;
+    Ok(text.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect())
 }
 
 #[cfg(test)]
@@ -173,16 +136,10 @@ mod tests {
     fn the_table_is_held() {
         assert_eq!(broken("iotedge-ha-core", "iotedge-ha-wire", None), 1);
         assert_eq!(broken("iotedge-ha-emulator", "iotedge-ha-core", None), 1);
-        assert_eq!(
-            broken("iotedge-ha-emulator", "iotedge-ha-protocol", Some("dev")),
-            1
-        );
+        assert_eq!(broken("iotedge-ha-emulator", "iotedge-ha-protocol", Some("dev")), 1);
         assert_eq!(broken("iotedge-ha-emulator", "iotedge-ha-wire", None), 0);
         assert_eq!(broken("iotedge-ha-iothub", "iotedge-ha-emulator", None), 1);
-        assert_eq!(
-            broken("iotedge-ha-iothub", "iotedge-ha-emulator", Some("dev")),
-            0
-        );
+        assert_eq!(broken("iotedge-ha-iothub", "iotedge-ha-emulator", Some("dev")), 0);
         assert_eq!(broken("newcomer", "iotedge-ha-wire", None), 1);
     }
 }

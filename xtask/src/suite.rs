@@ -8,23 +8,13 @@ use crate::run::{cargo, root, run};
 pub(crate) fn test(args: &[String]) -> Result<()> {
     build_programs()?;
     let program = crate::docs::program()?;
-    run(cargo(&["test", "--workspace", "--locked"])
-        .args(args)
-        .env("IOTEDGE_HA_BIN", program))
+    run(cargo(&["test", "--workspace", "--locked"]).args(args).env("IOTEDGE_HA_BIN", program))
 }
 
 pub(crate) fn build_programs() -> Result<()> {
-    run(&mut cargo(&[
-        "build",
-        "--locked",
-        "--package=iotedge-ha",
-        "--package=iotedge-ha-agent",
-        "--bins",
-    ]))
+    run(&mut cargo(&["build", "--locked", "--package=iotedge-ha", "--package=iotedge-ha-agent", "--bins"]))
 }
 
 pub(crate) fn check() -> Result<()> {
-    run(std::process::Command::new("bash")
-        .arg(root().join(".ci/run"))
-        .current_dir(root()))
+    run(std::process::Command::new("bash").arg(root().join(".ci/run")).current_dir(root()))
 }

@@ -16,11 +16,7 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
-        Self {
-            exit,
-            error: error.into(),
-            hint: None,
-        }
+        Self { exit, error: error.into(), hint: None }
     }
 
     /// An error that is complete in one sentence.

@@ -12,13 +12,7 @@ use crate::failure::{OrExit, Result};
 #[derive(clap::Args)]
 pub(crate) struct LogArgs {
     /// What to log, e.g. `debug` or `info,ha_controller=debug` [default: warn, or info for run, agent and emulator]
-    #[arg(
-        long = "log",
-        env = "RUST_LOG",
-        value_name = "FILTER",
-        global = true,
-        help_heading = "Output"
-    )]
+    #[arg(long = "log", env = "RUST_LOG", value_name = "FILTER", global = true, help_heading = "Output")]
     filter: Option<String>,
 
     /// How a line of the log looks
@@ -37,14 +31,10 @@ pub(crate) fn start(args: &LogArgs, daemon: bool) -> Result<()> {
     let default = if daemon { "info" } else { "warn" };
     let filter = match args.filter.as_deref() {
         None | Some("") => EnvFilter::new(default),
-        Some(text) => EnvFilter::try_new(text).or_hint(
-            Exit::Usage,
-            "a filter is a level, or a list like `info,ha_controller=debug`",
-        )?,
+        Some(text) => EnvFilter::try_new(text)
+            .or_hint(Exit::Usage, "a filter is a level, or a list like `info,ha_controller=debug`")?,
     };
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let started = match args.format {
         Format::Text => lines.with_ansi(colour).finish().try_init(),

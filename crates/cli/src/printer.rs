@@ -19,13 +19,7 @@ pub(crate) struct OutputArgs {
     quiet: bool,
 
     /// Say more
-    #[arg(
-        short,
-        long,
-        global = true,
-        conflicts_with = "quiet",
-        help_heading = "Output"
-    )]
+    #[arg(short, long, global = true, conflicts_with = "quiet", help_heading = "Output")]
     verbose: bool,
 }
 
@@ -107,10 +101,7 @@ impl Printer {
 
     pub(crate) fn warning(&self, text: impl Display) {
         let label = paint(self.colour_err, Tone::Warning, "warning:");
-        put(
-            &mut std::io::stderr().lock(),
-            format_args!("{label} {text}\n"),
-        );
+        put(&mut std::io::stderr().lock(), format_args!("{label} {text}\n"));
     }
 
     /// Text for stdout in a colour, where colours are wanted.

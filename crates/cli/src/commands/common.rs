@@ -22,8 +22,9 @@ impl ConfigArgs {
         }
         let place = PLACES.iter().map(Path::new).find(|path| path.is_file());
         place.map(Path::to_path_buf).ok_or_else(|| {
-            Failure::says(Exit::Usage, "there is no configuration")
-                .hint("name it with --config FILE or IOTEDGE_HA_CONFIG; `iotedge-ha config example` prints one to start from")
+            Failure::says(Exit::Usage, "there is no configuration").hint(
+                "name it with --config FILE or IOTEDGE_HA_CONFIG; `iotedge-ha config example` prints one to start from",
+            )
         })
     }
 }

@@ -27,12 +27,6 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit> {
-    let _ = (
-        args.request.config.path()?,
-        args.pool,
-        args.to,
-        args.fenced,
-        printer,
-    );
+    let _ = (args.request.config.path()?, args.pool, args.to, args.fenced, printer);
     Ok(Exit::Failed)
 }

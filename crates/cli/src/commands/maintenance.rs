@@ -31,12 +31,6 @@ enum Mark {
 }
 
 pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit> {
-    let _ = (
-        args.request.config.path()?,
-        args.pool,
-        args.member,
-        args.mark == Mark::On,
-        printer,
-    );
+    let _ = (args.request.config.path()?, args.pool, args.member, args.mark == Mark::On, printer);
     Ok(Exit::Failed)
 }

@@ -30,9 +30,7 @@ pub(crate) fn run(args: &Args, printer: &Printer) -> Result<Exit> {
 fn command_line() -> Result<String> {
     let mut root = Cli::command().term_width(100).disable_help_subcommand(true);
     root.build();
-    let mut page = String::from(
-        "# Command line\n\nGenerated from `--help` by `cargo xtask docs`; do not edit.\n",
-    );
+    let mut page = String::from("# Command line\n\nGenerated from `--help` by `cargo xtask docs`; do not edit.\n");
     section(&mut page, &root, &[])?;
     Ok(page)
 }
@@ -42,20 +40,9 @@ fn section(page: &mut String, command: &Command, parents: &[&str]) -> Result<()>
     path.push(command.get_name());
     let title = path.join(" ");
     let help = command.clone().term_width(100).render_long_help();
-    let help: Vec<_> = help
-        .to_string()
-        .lines()
-        .map(|l| l.trim_end().to_owned())
-        .collect();
-    write!(
-        page,
-        "\n## {title}\n\n```text\n{}\n```\n",
-        help.join("\n").trim_end()
-    )?;
-    for child in command
-        .get_subcommands()
-        .filter(|child| !child.is_hide_set())
-    {
+    let help: Vec<_> = help.to_string().lines().map(|l| l.trim_end().to_owned()).collect();
+    write!(page, "\n## {title}\n\n```text\n{}\n```\n", help.join("\n").trim_end())?;
+    for child in command.get_subcommands().filter(|child| !child.is_hide_set()) {
         section(page, child, &path)?;
     }
     Ok(())
