@@ -27,6 +27,10 @@ pub(crate) struct Cli {
     pub(crate) output: OutputArgs,
     #[command(flatten)]
     pub(crate) logging: LogArgs,
+
+    /// End when this process, which has started us, ends
+    #[arg(long, value_name = "PID", hide = true, global = true)]
+    pub(crate) dies_with: Option<i32>,
 }
 
 #[derive(Subcommand)]

@@ -1,1 +1,216 @@
 //! The built binaries against the emulator: the only tests that open ports or wait.
+//!
+//! Knows the programs from outside, as their users do: command lines, exit codes, what they print and what they leave behind.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// The place of one test: a folder of its own, which is also the programs' place for temporary files, and a mark by which every
+/// process that the test has started can be found.
+pub struct Stage {
+    folder: TempDir,
+    mark: String,
+}
+
+/// The variable that carries the mark.
+const MARK: &str = "IOTEDGE_HA_E2E_MARK";
+
+impl Default for Stage {
+    fn default() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self {
+            folder: tempfile::tempdir().expect("a folder for the test"),
+            mark: format!("{}-{number}", std::process::id()),
+        }
+    }
+}
+
+impl Stage {
+    /// Where the test and the programs may write.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Writes a file and gives its path.
+    pub fn file(&self, name: &str, text: &str) -> String {
+        let path = self.folder().join(name);
+        std::fs::write(&path, text).expect("a file of the test");
+        path.display().to_string()
+    }
+
+    /// `iotedge-ha` with these arguments, in a clean environment.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(program());
+        command
+            .args(args)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("TMPDIR", self.folder())
+            .env(MARK, &self.mark)
+            .current_dir(self.folder())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs `iotedge-ha` to its end.
+    pub fn run(&self, args: &[&str]) -> Ran {
+        Ran::from(self.command(args).output().expect("the program starts"))
+    }
+
+    /// Starts `iotedge-ha` and leaves it running; it ends with the value.
+    pub fn start(&self, args: &[&str]) -> Running {
+        let child = self.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        Running { child: child.expect("the program starts") }
+    }
+
+    /// The processes that carry this test's mark.
+    pub fn processes(&self) -> Vec<String> {
+        let needle = format!("{MARK}={}", self.mark);
+        let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+        let marked = entries.flatten().filter(|entry| {
+            let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+            environment.split(|byte| *byte == 0).any(|variable| variable == needle.as_bytes())
+        });
+        marked
+            .map(|entry| {
+                let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+                String::from_utf8_lossy(&line).replace('\0', " ")
+            })
+            .filter(|line| !line.is_empty())
+            .collect()
+    }
+
+    /// Fails unless every process of this test ends soon.
+    pub fn expect_no_processes(&self) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let left = self.processes();
+            if left.is_empty() {
+                return;
+            }
+            assert!(Instant::now() < deadline, "still running: {left:#?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Fails if anything lies about in the test's folder.
+    pub fn expect_empty_folder(&self) {
+        let entries = std::fs::read_dir(self.folder()).expect("the test's folder");
+        let left: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
+        assert!(left.is_empty(), "left behind: {left:?}");
+    }
+}
+
+/// A program that has ended.
+#[derive(Debug)]
+pub struct Ran {
+    /// The exit code; `None` if a signal ended it.
+    pub code: Option<i32>,
+    /// What it printed for programs.
+    pub stdout: String,
+    /// What it said to people.
+    pub stderr: String,
+}
+
+impl Ran {
+    /// Fails, showing everything, unless the code is this one.
+    #[track_caller]
+    pub fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Fails unless the text for people holds this.
+    #[track_caller]
+    pub fn says(self, text: &str) -> Self {
+        assert!(self.stderr.contains(text), "does not say {text:?}:\n{}", self.stderr);
+        self
+    }
+
+    /// Every line of stdout as JSON.
+    #[track_caller]
+    pub fn json_lines(&self) -> Vec<serde_json::Value> {
+        let lines = self.stdout.lines();
+        lines.map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
+    }
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+/// A program that runs.
+pub struct Running {
+    child: Child,
+}
+
+impl Running {
+    /// Reads stdout up to the first line that `find` takes.
+    pub fn wait_for_line(&mut self, mut find: impl FnMut(&str) -> bool) {
+        let stdout = self.child.stdout.as_mut().expect("stdout is ours");
+        let mut line = Vec::new();
+        #[expect(clippy::unbuffered_bytes, reason = "a buffer would swallow what comes after the line")]
+        for byte in stdout.bytes() {
+            line.push(byte.expect("stdout can be read"));
+            if line.ends_with(b"\n") && find(&String::from_utf8_lossy(&std::mem::take(&mut line))) {
+                return;
+            }
+        }
+        panic!("the program ended before it said what was waited for");
+    }
+
+    /// Sends a signal, by the name that `kill` knows it by.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
+        assert!(status.expect("kill runs").success());
+    }
+
+    /// Waits for the end.
+    pub fn wait(mut self) -> Ran {
+        let stdout = self.child.stdout.take();
+        let stderr = self.child.stderr.take();
+        // Both at once, or a full pipe would hold the program up.
+        let talk = std::thread::spawn(move || read_all(stderr));
+        let stdout = read_all(stdout);
+        let status = self.child.wait().expect("the program can be waited for");
+        Ran { code: status.code(), stdout, stderr: talk.join().unwrap_or_default() }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn read_all(from: Option<impl Read>) -> String {
+    let mut bytes = Vec::new();
+    if let Some(mut from) = from {
+        let _ = from.read_to_end(&mut bytes);
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The built `iotedge-ha`: where `cargo xtask test` says, else beside the tests.
+fn program() -> PathBuf {
+    if let Some(path) = std::env::var_os("IOTEDGE_HA_BIN") {
+        return path.into();
+    }
+    let test = std::env::current_exe().expect("the test knows its own file");
+    let path = test.ancestors().nth(2).expect("target/debug/deps/test").join("iotedge-ha");
+    assert!(path.is_file(), "{} is not built: run `cargo xtask test`", path.display());
+    path
+}

@@ -1,5 +1,4 @@
-use clap::ValueEnum;
-
+use crate::demo::{Script, Story, Timings, play};
 use crate::exit::Exit;
 use crate::failure::Result;
 use crate::printer::Printer;
@@ -32,17 +31,8 @@ pub(crate) struct Args {
     timings: Timings,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Story {
-    Crash,
-}
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Timings {
-    Fast,
-    Default,
-}
-
 pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit> {
-    let _ = (args.stories, args.keep, args.runs, args.timings, printer);
-    Ok(Exit::Failed)
+    let stories = if args.stories.is_empty() { Story::ALL.to_vec() } else { args.stories };
+    let script = Script { stories, runs: args.runs, timings: args.timings, keep: args.keep };
+    play(&script, printer).await
 }

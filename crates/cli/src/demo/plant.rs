@@ -13,7 +13,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::record::{Ms, Write, activities};
+use super::record::{Ms, Write};
 
 /// What the workload sends: one line of JSON for each piece of advice.
 #[derive(Debug, Serialize, Deserialize)]
@@ -259,18 +259,17 @@ pub(crate) fn writer(plant: &Plant) -> Option<(String, u64)> {
     plant.last_write().map(|write| (write.device, write.term))
 }
 
-/// The terms in the record, to see that none came back.
-#[cfg(test)]
-fn terms(plant: &Plant) -> Vec<u64> {
-    activities(&plant.writes_since(0.0)).iter().map(|a| a.term).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
     use std::sync::mpsc;
 
+    use super::super::record::activities;
     use super::*;
+
+    fn terms(plant: &Plant) -> Vec<u64> {
+        activities(&plant.writes_since(0.0)).iter().map(|activity| activity.term).collect()
+    }
 
     fn send(stream: &mut TcpStream, device: &str, term: u64) {
         writeln!(stream, r#"{{"device":"{device}","term":{term},"value":1.5}}"#).unwrap();

@@ -1,0 +1,19 @@
+use anyhow::Result;
+
+use super::{Found, takeover};
+use crate::demo::timeline::What;
+use crate::demo::world::World;
+
+pub(super) async fn play(world: &mut World) -> Result<Found> {
+    let before = takeover::before(world)?;
+    world.freeze_agent(&before.device)?;
+    world.timeline.tell(&before.device, What::Fault, "has its agent frozen: SIGSTOP to the agent alone");
+    let handover = takeover::after(world, &before).await?;
+    world.watch_for_a_while().await;
+    world.thaw_agent(&before.device)?;
+    world.timeline.tell(&before.device, What::Repair, "has its agent thawed: SIGCONT");
+    world.wait_for_standby(&before.device).await?;
+    let stopped_before = handover.gap > 0.0;
+    Ok(Found::handover(handover)
+        .unless(stopped_before, || "the frozen device did not stop before the new one started".to_owned()))
+}

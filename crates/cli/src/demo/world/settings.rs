@@ -1,0 +1,71 @@
+//! The pool's configuration, as an operator would write it.
+
+use std::fmt::Write;
+
+use super::Timings;
+use super::hub::Addresses;
+use crate::demo::record::Ms;
+
+/// A lease of two seconds, in milliseconds: renewals every half second, as fast as the rules for safe timings allow.
+const FAST: &[(&str, u64)] = &[
+    ("ttl_ms", 2_000),
+    ("renew_ms", 500),
+    ("call_timeout_ms", 500),
+    ("retry_ms", 200),
+    ("stop_ms", 500),
+    ("standby_hold_ms", 1_000),
+    ("anchor_read_ms", 500),
+    ("evidence_ms", 5_000),
+];
+
+impl Timings {
+    pub(super) fn ttl_ms(self) -> Ms {
+        match self {
+            Self::Fast => 2_000.0,
+            Self::Default => ha_core::policy::Timings::default().ttl.0 as Ms,
+        }
+    }
+}
+
+pub(super) fn pool(name: &str, devices: &[&str], timings: Timings, hub: &Addresses) -> String {
+    let ca_file = hub.ca_file.display();
+    let members: Vec<_> = devices.iter().map(|device| format!("\"{device}\"")).collect();
+    let members = members.join(", ");
+    let mut text = format!(
+        r#"# The demo's pool. The connection string comes from IOTEDGE_HA_CONNECTION_STRING.
+[hub]
+ca_file = "{ca_file}"
+
+[controller]
+control_ttl_ms = 5000
+control_renew_ms = 1000
+
+[[pool]]
+name = "{name}"
+members = [{members}]
+
+[pool.policy]
+# The stories come thick and fast: the guard against flapping must not end them.
+max_failovers = 12
+failover_window_ms = 1000
+"#
+    );
+    if timings == Timings::Fast {
+        text.push_str("\n[pool.timings]\n");
+        for (key, value) in FAST {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{key} = {value}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fast_timings_are_those_of_the_demo() {
+        assert_eq!(FAST[0], ("ttl_ms", Timings::Fast.ttl_ms() as u64));
+    }
+}
