@@ -175,7 +175,9 @@ impl fmt::Display for Reason {
             Self::TermSpent => f.write_str("the term was used up"),
             Self::Failback => f.write_str("a member of higher priority is fit again"),
             Self::Asked { by, fenced: false, .. } => write!(f, "asked for by {by}"),
-            Self::Asked { by, fenced: true, .. } => write!(f, "asked for by {by}, who vouched that the old holder was not running"),
+            Self::Asked { by, fenced: true, .. } => {
+                write!(f, "asked for by {by}, who vouched that the old holder was not running")
+            }
             Self::Rebuilt => f.write_str("the record was gone and was built anew"),
         }
     }

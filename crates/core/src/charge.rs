@@ -44,11 +44,16 @@ pub struct ChargeTimings {
 
 impl Default for ChargeTimings {
     fn default() -> Self {
-        Self { ttl: Millis(10_000), renew: Millis(3_000), rate: RateBound(1_000) }
+        Self { ttl: Millis(5_000), renew: Millis(1_500), rate: RateBound(1_000) }
     }
 }
 
 impl ChargeTimings {
+    /// How long to wait after a failed write.
+    fn retry(&self) -> Millis {
+        Millis(self.renew.0 / 4)
+    }
+
     /// Why these timings cannot be used, if so.
     pub fn check(&self) -> Option<String> {
         let needed = self.renew.times(2);
@@ -126,6 +131,8 @@ pub struct Charge {
     me: ControllerId,
     timings: ChargeTimings,
     known: Option<Known>,
+    /// Since when there has been no record.
+    absent_since: Option<Time>,
     /// A read has succeeded since the last doubt: `known` is what the hub holds, as far as we can tell.
     certain: bool,
     open: Open,
@@ -156,11 +163,20 @@ struct Mine {
 enum Open {
     Nothing,
     Reading,
-    Writing { record: ControlRecord, sent: Time },
+    Writing {
+        record: ControlRecord,
+        sent: Time,
+    },
     /// The fate of this write is open; the next read tells.
-    Doubting { record: ControlRecord, sent: Time },
+    Doubting {
+        record: ControlRecord,
+        sent: Time,
+    },
     /// Reading to end the doubt.
-    Checking { record: ControlRecord, sent: Time },
+    Checking {
+        record: ControlRecord,
+        sent: Time,
+    },
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -177,6 +193,7 @@ impl Charge {
             me,
             timings,
             known: None,
+            absent_since: None,
             certain: false,
             open: Open::Nothing,
             next: Time::default(),
@@ -194,7 +211,8 @@ impl Charge {
             ChargeFact::Read(read) => self.read(now, read),
             ChargeFact::ReadFailed => self.read_failed(now),
             ChargeFact::Written(version) => self.written(now, version),
-            ChargeFact::Conflict | ChargeFact::WriteFailed => self.write_failed(),
+            ChargeFact::Conflict => self.write_failed(now),
+            ChargeFact::WriteFailed => self.write_failed(now + self.timings.retry()),
             ChargeFact::Unsure => self.unsure(now),
             ChargeFact::EpochSeen(epoch) => self.epoch_seen(now, epoch),
             ChargeFact::GiveBack => {
@@ -240,6 +258,7 @@ impl Charge {
             Some(known) if known.version == version => known,
             _ => Known { record, version, since: now },
         });
+        self.absent_since = if self.known.is_some() { None } else { self.absent_since.or(Some(now)) };
         let ours = self.known.as_ref().is_some_and(|known| known.record.owner == self.me);
         if !ours {
             self.mine = None;
@@ -264,10 +283,10 @@ impl Charge {
         }
     }
 
-    fn write_failed(&mut self) {
+    fn write_failed(&mut self, next: Time) {
         self.open = Open::Nothing;
         self.certain = false;
-        self.next = Time::default();
+        self.next = next;
     }
 
     fn unsure(&mut self, now: Time) {
@@ -286,6 +305,7 @@ impl Charge {
 
     /// A record of ours stood in the hub at some instant after `sent`.
     fn proven(&mut self, record: ControlRecord, sent: Time) {
+        self.epoch_floor = self.epoch_floor.max(record.epoch);
         if record.given_back {
             self.mine = None;
         } else {
@@ -320,9 +340,7 @@ impl Charge {
     /// What a fresh look at the record allows: to take over, to renew at once, or nothing.
     fn act_on_record(&mut self, now: Time) {
         let Some(known) = &self.known else {
-            if !self.giving_back {
-                self.write(now, self.claim(Epoch(0)));
-            }
+            self.act_on_absence(now);
             return;
         };
         let expired = now.since(known.since) >= self.timings.rate.stretch(known.record.ttl);
@@ -334,6 +352,19 @@ impl Charge {
         } else if !self.giving_back {
             let end = known.since + self.timings.rate.stretch(known.record.ttl);
             self.next = self.next.min(end.max(now + Millis(1)));
+        }
+    }
+
+    /// A record that somebody deleted may have been another's charge a moment ago: its ttl is waited for as well.
+    fn act_on_absence(&mut self, now: Time) {
+        let end = self.absent_since.unwrap_or(now) + self.timings.rate.stretch(self.timings.ttl);
+        if self.giving_back {
+            return;
+        }
+        if now >= end {
+            self.write(now, self.claim(Epoch(0)));
+        } else {
+            self.next = self.next.min(end);
         }
     }
 

@@ -63,6 +63,16 @@ impl Grantor {
         Self { rate, promise: Promise::Inherited { holder, quiet_after } }
     }
 
+    /// A grantor of a pool in which nobody can be running: every member has said so, or enough time has passed.
+    pub fn free(rate: RateBound) -> Self {
+        Self { rate, promise: Promise::Free(Free::Lapsed) }
+    }
+
+    /// Whether the last word was a predecessor's, not our own.
+    pub fn is_inherited(&self) -> bool {
+        matches!(self.promise, Promise::Inherited { .. })
+    }
+
     /// Notes that a nonce received at `heard_at` is about to be echoed to `member`. Call it before sending.
     ///
     /// # Panics
@@ -79,6 +89,7 @@ impl Grantor {
     pub fn may_grant(&self, now: Time, member: &MemberId, term: Term) -> bool {
         match (self.given(), &self.promise) {
             (Some((m, t)), _) if m == member => term >= t,
+            (Some((_, t)), _) if term <= t => false,
             (_, Promise::Free(Free::Released { term: t, .. })) => term > *t,
             _ => matches!(self.standing(now), Standing::Free(_)),
         }

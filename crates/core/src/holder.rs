@@ -16,8 +16,8 @@ use crate::ids::{BootId, CallId, Epoch, GrantorId, Nonce, Term};
 use crate::messages::{HolderState, Request, Workload};
 use crate::time::{Millis, Time};
 
-pub use self::calls::HolderAnswer;
 use self::calls::HeldCalls;
+pub use self::calls::HolderAnswer;
 pub use self::gate::Cause;
 use self::gate::Gate;
 use self::leases::Leases;

@@ -135,11 +135,7 @@ impl TryFrom<String> for PoolName {
     fn try_from(name: String) -> Result<Self, BadPoolName> {
         let first_ok = name.chars().next().is_some_and(|c| c.is_ascii_lowercase());
         let rest_ok = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-        if first_ok && rest_ok && name.len() <= 64 {
-            Ok(Self(name))
-        } else {
-            Err(BadPoolName { name })
-        }
+        if first_ok && rest_ok && name.len() <= 64 { Ok(Self(name)) } else { Err(BadPoolName { name }) }
     }
 }
 

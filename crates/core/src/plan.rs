@@ -1,1 +1,461 @@
-//! (soon)
+//! What to do next, and why not more.
+//!
+//! [`plan`] is a pure function of what was asked for and what was seen. It leaves its execution no
+//! choice; what it does not do it explains by a [`Waiting`].
+
+mod successor;
+mod wish;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::wish::Wish;
+use crate::anchor::{Anchor, Reason, Verb};
+use crate::brake::Brake;
+use crate::fitness::Unfit;
+use crate::grantor::{Free, Standing};
+use crate::ids::{ControlId, Epoch, MemberId, NUMBER_MAX, RequestId, Term};
+use crate::messages::Refusal;
+use crate::policy::Policy;
+use crate::seen::{CallFailure, MemberSeen};
+use crate::time::{Millis, Now, Time};
+
+/// Everything that a decision is made from.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct View {
+    /// The rules.
+    pub policy: Policy,
+    /// The members, in the order of priority.
+    pub members: Vec<MemberId>,
+    /// The control record under which we act.
+    pub control: ControlId,
+    /// The charge under which we act; `None`: we are not in charge.
+    pub epoch: Option<Epoch>,
+    /// The record of the pool.
+    pub anchor: Option<Anchor>,
+    /// Whether the last holder may still run.
+    pub standing: Standing,
+    /// Who that is, and in which term.
+    pub given: Option<(MemberId, Term)>,
+    /// A revoke has been sent to the holder and not been answered yet: for this wish.
+    pub revoking: Option<Wish>,
+    /// What was seen.
+    pub seen: BTreeMap<MemberId, MemberSeen>,
+    /// The newest term heard of from anybody.
+    pub term_seen: Term,
+    /// Whether failovers are held for all pools.
+    pub brake: Brake,
+    /// The present.
+    pub now: Now,
+}
+
+/// What to do, and what is waited for.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Plan {
+    /// To be done now, in this order.
+    pub steps: Vec<Step>,
+    /// Why not more.
+    pub waiting: Vec<Waiting>,
+}
+
+/// Something to do.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "step")]
+pub enum Step {
+    /// Put our epoch, and a longer ttl if there is one, into the record.
+    Claim,
+    /// Renew the holder's lease.
+    Renew {
+        /// Who holds.
+        member: MemberId,
+        /// Which term.
+        term: Term,
+    },
+    /// Ask members for a fresh answer.
+    Probe {
+        /// Whom.
+        members: Vec<MemberId>,
+    },
+    /// Take the holder's term back.
+    Revoke {
+        /// Who holds.
+        member: MemberId,
+        /// Which term.
+        term: Term,
+        /// What for.
+        wish: Wish,
+    },
+    /// Take an operator's word that the holder is not running.
+    Fence,
+    /// Write a new holder into the record.
+    Appoint {
+        /// Whom.
+        member: MemberId,
+        /// The new term.
+        term: Term,
+        /// Why.
+        reason: Reason,
+    },
+    /// Carry out or refuse an operator's request that moves nobody.
+    Settle {
+        /// Which.
+        request: RequestId,
+        /// Why it is refused; `None`: it is done.
+        refused: Option<String>,
+    },
+}
+
+/// Why a plan does not do more.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case", tag = "for")]
+pub enum Waiting {
+    /// Another controller is in charge, or none is proven to be.
+    #[error("not in charge")]
+    NotInCharge,
+    /// The record has not been read yet.
+    #[error("the record has not been read yet")]
+    AnchorUnread,
+    /// The record belongs to another control record.
+    #[error("the record belongs to controllers under {control:?}, not to us")]
+    ForeignControl {
+        /// Which.
+        control: ControlId,
+    },
+    /// A newer charge has written the record.
+    #[error("a controller of epoch {epoch} has written the record; we must get a newer charge")]
+    Outranked {
+        /// Its epoch.
+        epoch: Epoch,
+    },
+    /// The record is being written.
+    #[error("the record is being claimed")]
+    Claiming,
+    /// There is no record: every member must say that it has stopped before the first term is given.
+    #[error("no record yet: waiting for {} to say that nothing runs there, at most {left}", listed_names(.silent))]
+    Founding {
+        /// Who has not said so.
+        silent: Vec<MemberId>,
+        /// How long to wait at most.
+        left: Millis,
+    },
+    /// The pool is paused.
+    #[error("paused by {by}")]
+    Paused {
+        /// By whom.
+        by: String,
+    },
+    /// The holder, or one before it, may still run.
+    #[error("{} may still run for {left}{}", member.as_ref().map_or("an earlier holder", MemberId::as_str), why.as_ref().map(|w| format!(": {w}")).unwrap_or_default())]
+    HolderMayStillRun {
+        /// Who; `None`: nobody knows.
+        member: Option<MemberId>,
+        /// Until when.
+        until: Time,
+        /// How long that is.
+        left: Millis,
+        /// What the calls to it say.
+        why: Option<CallFailure>,
+    },
+    /// The holder has been asked to stop.
+    #[error("{member} has been asked to stop: {wish}")]
+    Release {
+        /// Who.
+        member: MemberId,
+        /// What for.
+        wish: Reason,
+    },
+    /// No member is fit.
+    #[error("no fit standby: {}", listed(.against))]
+    NoFitStandby {
+        /// What speaks against each.
+        against: BTreeMap<MemberId, Vec<Unfit>>,
+    },
+    /// Every member is silent: a whole-site event rather than a failure.
+    #[error("every member is silent; nothing can be gained by a change")]
+    EveryoneSilent,
+    /// The best candidate has not answered lately.
+    #[error("asking {member} whether it can take over")]
+    FreshAnswer {
+        /// Who.
+        member: MemberId,
+    },
+    /// Too many unplanned changes.
+    #[error("{count} unplanned changes within {window}: a person is needed (switchover or failover moves the pool)")]
+    FlapGuard {
+        /// How many.
+        count: u32,
+        /// Within which time.
+        window: Millis,
+    },
+    /// Too many pools look dead at once.
+    #[error("the holders of {dead} of {of} pools look dead at once: failovers are held")]
+    MassFailure {
+        /// How many.
+        dead: usize,
+        /// Of how many.
+        of: usize,
+    },
+    /// All decisions are switched off.
+    #[error("all decisions are switched off")]
+    AllOff,
+    /// The holder refuses its own term.
+    #[error("{member} refuses: {refusal}")]
+    HolderRefuses {
+        /// Who.
+        member: MemberId,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// The workload fails and nobody can take over, or the policy says to stay.
+    #[error("the workload fails on {member}: {said}")]
+    WorkloadFailing {
+        /// Where.
+        member: MemberId,
+        /// What the probe said.
+        said: String,
+    },
+    /// No higher term can be written.
+    #[error("term {term} cannot be exceeded: the record needs a person")]
+    TermExhausted {
+        /// The newest term.
+        term: Term,
+    },
+}
+
+fn listed_names(members: &[MemberId]) -> String {
+    members.iter().map(MemberId::as_str).collect::<Vec<_>>().join(", ")
+}
+
+fn listed(against: &BTreeMap<MemberId, Vec<Unfit>>) -> String {
+    if against.is_empty() {
+        return "the pool has no other member".to_owned();
+    }
+    let said = |reasons: &Vec<Unfit>| reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    against.iter().map(|(member, reasons)| format!("{member} ({})", said(reasons))).collect::<Vec<_>>().join("; ")
+}
+
+/// What to do next.
+pub fn plan(view: &View) -> Plan {
+    let mut plan = Plan::default();
+    let Some(anchor) = standing_to_act(view, &mut plan) else { return plan };
+    view.settle_requests(anchor, &mut plan);
+    match &anchor.holder {
+        Some(holder) => view.with_holder(anchor, holder, &mut plan),
+        None => view.without_holder(anchor, &mut plan),
+    }
+    plan
+}
+
+/// The record, if we may act on it.
+fn standing_to_act<'a>(view: &'a View, plan: &mut Plan) -> Option<&'a Anchor> {
+    let Some(epoch) = view.epoch else {
+        plan.waiting.push(Waiting::NotInCharge);
+        return None;
+    };
+    let Some(anchor) = &view.anchor else {
+        plan.waiting.push(Waiting::AnchorUnread);
+        return None;
+    };
+    if anchor.control != view.control {
+        plan.waiting.push(Waiting::ForeignControl { control: anchor.control.clone() });
+        return None;
+    }
+    if anchor.epoch > epoch {
+        plan.waiting.push(Waiting::Outranked { epoch: anchor.epoch });
+        return None;
+    }
+    if anchor.epoch < epoch || anchor.ttl < view.policy.timings.ttl {
+        plan.steps.push(Step::Claim);
+        plan.waiting.push(Waiting::Claiming);
+        return None;
+    }
+    Some(anchor)
+}
+
+impl View {
+    fn with_holder(&self, anchor: &Anchor, holder: &MemberId, plan: &mut Plan) {
+        let term = anchor.term;
+        let under_way =
+            self.revoking.is_some() || matches!(self.standing, Standing::Free(Free::Released { .. } | Free::Fenced));
+        if let (Some(mark), false) = (&anchor.paused, under_way) {
+            plan.waiting.push(Waiting::Paused { by: mark.by.clone() });
+            self.keep(holder, term, plan);
+            return;
+        }
+        let wish = match (self.fenced_request(anchor, plan), &self.revoking) {
+            (Some(wish), _) => Some(wish),
+            (None, Some(revoking)) => Some(revoking.clone()),
+            (None, None) => self.wish(anchor, holder, plan),
+        };
+        match &self.standing {
+            Standing::Free(Free::Released { .. } | Free::Fenced) => {
+                let wish = wish.unwrap_or_else(Wish::term_spent);
+                self.replace(anchor, holder, &wish, plan);
+            }
+            Standing::Free(Free::Lapsed) if self.revoking.is_some() => {
+                let wish = wish.unwrap_or_else(Wish::term_spent);
+                self.replace(anchor, holder, &wish, plan);
+            }
+            Standing::Free(Free::Lapsed) => self.after_lapse(anchor, holder, wish, plan),
+            Standing::MayRunUntil(until) => self.during_lease(anchor, holder, *until, wish, plan),
+        }
+    }
+
+    /// The holder may be running.
+    fn during_lease(&self, anchor: &Anchor, holder: &MemberId, until: Time, wish: Option<Wish>, plan: &mut Plan) {
+        let under_way = self.revoking.is_some();
+        if let Some(wish) = wish
+            && (under_way || self.replaceable(anchor, holder, &wish, plan))
+        {
+            self.revoke(anchor, holder, wish, plan);
+            return;
+        }
+        self.keep(holder, anchor.term, plan);
+        if let Some(trouble) = self.seen.get(holder).and_then(|seen| seen.trouble.as_ref()) {
+            plan.waiting.push(Waiting::HolderMayStillRun {
+                member: Some(holder.clone()),
+                until,
+                left: self.now.mono.until(until),
+                why: Some(trouble.failure.clone()),
+            });
+            self.probe_standbys(holder, plan);
+        }
+    }
+
+    /// Takes back what was given, from whom it was given to.
+    fn revoke(&self, anchor: &Anchor, holder: &MemberId, wish: Wish, plan: &mut Plan) {
+        let member = self.given.as_ref().map_or(holder, |(member, _)| member).clone();
+        let term = anchor.term.max(self.term_seen);
+        plan.waiting.push(Waiting::Release { member: member.clone(), wish: wish.reason.clone() });
+        plan.steps.push(Step::Revoke { member, term, wish });
+        self.probe_standbys(holder, plan);
+    }
+
+    /// The holder's lease has run out without a word.
+    fn after_lapse(&self, anchor: &Anchor, holder: &MemberId, wish: Option<Wish>, plan: &mut Plan) {
+        let back = self.members.contains(holder) && self.is_fresh(holder) && self.against(anchor, holder).is_empty();
+        if back && wish.is_none() {
+            self.keep(holder, anchor.term, plan);
+            return;
+        }
+        let wish = wish.unwrap_or_else(Wish::holder_silent);
+        if !self.may_move(anchor, &wish, plan) || !self.replace(anchor, holder, &wish, plan) {
+            // A holder that comes back goes on in its own term.
+            self.keep(holder, anchor.term, plan);
+        }
+    }
+
+    fn without_holder(&self, anchor: &Anchor, plan: &mut Plan) {
+        if let Some(mark) = &anchor.paused {
+            plan.waiting.push(Waiting::Paused { by: mark.by.clone() });
+            return;
+        }
+        if self.fenced_request(anchor, plan).is_some() {
+            return;
+        }
+        if let Standing::MayRunUntil(until) = self.standing {
+            let left = self.now.mono.until(until);
+            plan.waiting.push(Waiting::HolderMayStillRun { member: None, until, left, why: None });
+            return;
+        }
+        let wish = self.asked(anchor, None, plan).unwrap_or_else(Wish::first);
+        if !self.may_move(anchor, &wish, plan) {
+            return;
+        }
+        self.appoint_successor(anchor, None, &wish, plan);
+    }
+
+    /// Goes on with the holder, and says what is wrong with it.
+    fn keep(&self, holder: &MemberId, term: Term, plan: &mut Plan) {
+        let refusal = self.seen.get(holder).and_then(|seen| seen.answer.as_ref()).and_then(|a| a.value.refused.clone());
+        let passing = matches!(refusal, Some(Refusal::UnknownNonce | Refusal::TooLate | Refusal::Leaving));
+        if let (Some(refusal), false) = (refusal, passing) {
+            plan.waiting.push(Waiting::HolderRefuses { member: holder.clone(), refusal });
+        }
+        plan.steps.push(Step::Renew { member: holder.clone(), term });
+    }
+
+    /// Requests that move nobody.
+    fn settle_requests(&self, anchor: &Anchor, plan: &mut Plan) {
+        for (request, asked) in &anchor.requests {
+            let refused = match &asked.verb {
+                Verb::Maintenance { member, .. } if !self.members.contains(member) => {
+                    Some(format!("{member} is no member of the pool"))
+                }
+                Verb::Pause | Verb::Resume | Verb::Maintenance { .. } => None,
+                Verb::Switchover { .. } | Verb::Failover { .. } => continue,
+            };
+            plan.steps.push(Step::Settle { request: request.clone(), refused });
+        }
+    }
+
+    /// The next term, above everything seen.
+    fn next_term(&self, anchor: &Anchor, plan: &mut Plan) -> Option<Term> {
+        let newest = anchor.term.max(self.term_seen);
+        if newest.0 >= NUMBER_MAX {
+            plan.waiting.push(Waiting::TermExhausted { term: newest });
+            return None;
+        }
+        Some(newest.next())
+    }
+}
+
+impl Waiting {
+    /// Which kind it is, in one word: for metrics and for telling whether anything has changed.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NotInCharge => "not_in_charge",
+            Self::AnchorUnread => "anchor_unread",
+            Self::ForeignControl { .. } => "foreign_control",
+            Self::Outranked { .. } => "outranked",
+            Self::Claiming => "claiming",
+            Self::Founding { .. } => "founding",
+            Self::Paused { .. } => "paused",
+            Self::HolderMayStillRun { .. } => "holder_may_still_run",
+            Self::Release { .. } => "release",
+            Self::NoFitStandby { .. } => "no_fit_standby",
+            Self::EveryoneSilent => "everyone_silent",
+            Self::FreshAnswer { .. } => "fresh_answer",
+            Self::FlapGuard { .. } => "flap_guard",
+            Self::MassFailure { .. } => "mass_failure",
+            Self::AllOff => "all_off",
+            Self::HolderRefuses { .. } => "holder_refuses",
+            Self::WorkloadFailing { .. } => "workload_failing",
+            Self::TermExhausted { .. } => "term_exhausted",
+        }
+    }
+
+    /// Whether it may last, so that those who see only the hub should be told.
+    pub const fn may_last(&self) -> bool {
+        matches!(
+            self,
+            Self::NoFitStandby { .. }
+                | Self::EveryoneSilent
+                | Self::FlapGuard { .. }
+                | Self::MassFailure { .. }
+                | Self::AllOff
+                | Self::HolderRefuses { .. }
+                | Self::WorkloadFailing { .. }
+                | Self::TermExhausted { .. }
+        )
+    }
+}
+
+/// One sentence on the pool, for the log and the tables.
+pub fn sentence(view: &View, plan: &Plan) -> String {
+    let holding = match view.anchor.as_ref().and_then(Anchor::held) {
+        Some((holder, term)) => format!("{holder} holds term {term}"),
+        None => "nobody holds".to_owned(),
+    };
+    match plan.waiting.as_slice() {
+        [] => holding,
+        waiting => {
+            let said: Vec<String> = waiting.iter().map(ToString::to_string).collect();
+            format!("{holding}; {}", said.join("; "))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

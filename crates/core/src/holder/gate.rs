@@ -39,10 +39,20 @@ impl Cause {
 pub(super) enum Gate {
     Closed,
     /// Asked to open until `asked`, not yet confirmed.
-    Opening { term: Term, asked: Time },
+    Opening {
+        term: Term,
+        asked: Time,
+    },
     /// Confirmed until `until`; asked to go on until `asked`.
-    Open { term: Term, until: Time, asked: Time },
-    Closing { term: Term, by: Time },
+    Open {
+        term: Term,
+        until: Time,
+        asked: Time,
+    },
+    Closing {
+        term: Term,
+        by: Time,
+    },
 }
 
 impl Gate {

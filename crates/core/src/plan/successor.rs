@@ -1,0 +1,158 @@
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use super::{Plan, Step, View, Waiting, Wish};
+use crate::anchor::Anchor;
+use crate::brake::Brake;
+use crate::fitness::{Preference, Unfit, unfit};
+use crate::ids::MemberId;
+use crate::seen::CallFailure;
+use crate::time::Millis;
+
+impl View {
+    /// Everything that speaks against `member`.
+    pub(super) fn against(&self, anchor: &Anchor, member: &MemberId) -> Vec<Unfit> {
+        match self.seen.get(member) {
+            Some(seen) => unfit(member, seen, anchor, &self.policy.timings, self.now.mono),
+            None => vec![Unfit::NotHeard],
+        }
+    }
+
+    /// Whether `member` has answered just now.
+    pub(super) fn is_fresh(&self, member: &MemberId) -> bool {
+        let seen = self.seen.get(member);
+        let answer = seen.filter(|seen| seen.trouble.is_none()).and_then(|seen| seen.answer.as_ref());
+        answer.is_some_and(|answer| answer.age(self.now.mono) <= self.policy.timings.fresh())
+    }
+
+    /// Whether anybody but `holder` is fit, or has not been heard yet and may turn out to be.
+    pub(super) fn somebody_may_be_fit(&self, anchor: &Anchor, holder: Option<&MemberId>) -> bool {
+        self.members.iter().filter(|member| Some(*member) != holder).any(|member| {
+            let against = self.against(anchor, member);
+            against.iter().all(|reason| *reason == Unfit::NotHeard)
+        })
+    }
+
+    /// Asks every standby for a fresh answer: one of them will be needed.
+    pub(super) fn probe_standbys(&self, holder: &MemberId, plan: &mut Plan) {
+        let stale = |member: &&MemberId| *member != holder && !self.is_fresh(member);
+        let members: Vec<MemberId> = self.members.iter().filter(stale).cloned().collect();
+        if !members.is_empty() {
+            plan.steps.push(Step::Probe { members });
+        }
+    }
+
+    /// Whether a revoke would help: somebody is ready to take over right now.
+    pub(super) fn replaceable(&self, anchor: &Anchor, holder: &MemberId, wish: &Wish, plan: &mut Plan) -> bool {
+        self.may_move(anchor, wish, plan)
+            && (wish.lets_holder_stay() || self.candidate(anchor, Some(holder), wish, plan).is_some())
+    }
+
+    /// Whether the guards let the active role move for this wish.
+    pub(super) fn may_move(&self, anchor: &Anchor, wish: &Wish, plan: &mut Plan) -> bool {
+        if self.brake == Brake::AllOff {
+            plan.waiting.push(Waiting::AllOff);
+            return false;
+        }
+        if !wish.reason.is_unplanned() {
+            return true;
+        }
+        if let Brake::Held { dead, of } = self.brake {
+            plan.waiting.push(Waiting::MassFailure { dead, of });
+            return false;
+        }
+        let guard = self.policy.flap_guard;
+        let count = anchor.unplanned_within(self.now.wall, guard.window);
+        if count >= guard.max {
+            plan.waiting.push(Waiting::FlapGuard { count, window: guard.window });
+            return false;
+        }
+        true
+    }
+
+    /// The old term is over: gives a new one to the best member. Tells whether it did.
+    pub(super) fn replace(&self, anchor: &Anchor, holder: &MemberId, wish: &Wish, plan: &mut Plan) -> bool {
+        if self.appoint_successor(anchor, Some(holder), wish, plan) {
+            return true;
+        }
+        // The old holder is better than nobody, in a new term; unless it must not hold at all.
+        let spent = !matches!(self.standing, crate::grantor::Standing::Free(crate::grantor::Free::Lapsed));
+        let fit = self.members.contains(holder) && self.against(anchor, holder).is_empty();
+        if (spent || self.revoking.is_some()) && fit && self.is_fresh(holder) {
+            return self.appoint(anchor, holder, &Wish::term_spent(), plan);
+        }
+        if spent && fit {
+            plan.steps.push(Step::Probe { members: vec![holder.clone()] });
+        }
+        false
+    }
+
+    /// Gives a new term to the best member that is fit and has answered just now. Tells whether it did.
+    pub(super) fn appoint_successor(
+        &self,
+        anchor: &Anchor,
+        holder: Option<&MemberId>,
+        wish: &Wish,
+        plan: &mut Plan,
+    ) -> bool {
+        match self.candidate(anchor, holder, wish, plan) {
+            Some(member) => self.appoint(anchor, &member, wish, plan),
+            None => false,
+        }
+    }
+
+    fn appoint(&self, anchor: &Anchor, member: &MemberId, wish: &Wish, plan: &mut Plan) -> bool {
+        let Some(term) = self.next_term(anchor, plan) else { return false };
+        plan.steps.push(Step::Appoint { member: member.clone(), term, reason: wish.reason.clone() });
+        true
+    }
+
+    /// The best fit member, if it has answered just now; otherwise it is asked.
+    fn candidate(&self, anchor: &Anchor, holder: Option<&MemberId>, wish: &Wish, plan: &mut Plan) -> Option<MemberId> {
+        let mut against = BTreeMap::new();
+        let mut fit = Vec::new();
+        for (priority, member) in self.members.iter().enumerate() {
+            if Some(member) == holder && !wish.lets_holder_stay() {
+                continue;
+            }
+            let reasons = self.against(anchor, member);
+            if reasons.is_empty() {
+                fit.push(self.preference(member, priority, holder, wish));
+            } else {
+                against.insert(member.clone(), reasons);
+            }
+        }
+        let Some(best) = fit.into_iter().min() else {
+            self.explain_nobody(against, plan);
+            return None;
+        };
+        if self.is_fresh(&best.member) {
+            return Some(best.member);
+        }
+        plan.steps.push(Step::Probe { members: vec![best.member.clone()] });
+        plan.waiting.push(Waiting::FreshAnswer { member: best.member });
+        None
+    }
+
+    fn preference(&self, member: &MemberId, priority: usize, holder: Option<&MemberId>, wish: &Wish) -> Preference {
+        let fit_since = self.seen.get(member).and_then(|seen| seen.fit_since);
+        let asked_for = wish.to.as_ref() == Some(member);
+        Preference {
+            is_former: holder == Some(member) && !asked_for && !matches!(wish.reason, crate::anchor::Reason::TermSpent),
+            priority: if asked_for { 0 } else { priority + 1 },
+            fit_for: Reverse(fit_since.map_or(Millis::ZERO, |since| self.now.mono.since(since))),
+            member: member.clone(),
+        }
+    }
+
+    fn explain_nobody(&self, against: BTreeMap<MemberId, Vec<Unfit>>, plan: &mut Plan) {
+        let silent = |reasons: &Vec<Unfit>| {
+            reasons.iter().any(|reason| {
+                matches!(reason, Unfit::Silent { why, .. } if *why != CallFailure::NotFound)
+                    || matches!(reason, Unfit::Stale { .. })
+            })
+        };
+        let everyone = against.len() == self.members.len() && against.len() > 1 && against.values().all(silent);
+        plan.waiting.push(if everyone { Waiting::EveryoneSilent } else { Waiting::NoFitStandby { against } });
+    }
+}
