@@ -1,0 +1,181 @@
+//! What the operator asks for: one TOML file, then the environment, then flags.
+//!
+//! A configuration is taken whole or refused whole. Every refusal names the place, shows the line and
+//! says what to try; every value knows where it came from.
+
+mod file;
+mod overrides;
+mod problem;
+mod resolve;
+mod schema;
+
+use std::path::{Path, PathBuf};
+
+use ha_core::brake::BrakePolicy;
+use ha_core::charge::ChargeTimings;
+use ha_core::ids::{ControlId, MemberId, PoolName};
+use ha_core::policy::Policy;
+use ha_core::time::Millis;
+use serde::Serialize;
+
+pub use self::overrides::{Override, environment, overridable};
+pub use self::problem::{Problem, Refused};
+pub use self::schema::config_schema;
+
+/// Where the connection string is looked for when nothing is said.
+pub const CONNECTION_STRING_ENV: &str = "IOTEDGE_HA_CONNECTION_STRING";
+
+/// The agent module's id unless a pool says otherwise.
+pub const AGENT_MODULE: &str = "ha-agent";
+
+/// A configuration that can be used.
+#[derive(Clone, Debug, Serialize)]
+pub struct Config {
+    /// The file it was read from.
+    pub path: PathBuf,
+    /// The hub.
+    pub hub: HubConfig,
+    /// The controller.
+    pub controller: ControllerConfig,
+    /// The pools, in the order of the file.
+    pub pools: Vec<PoolConfig>,
+    /// Each value and where it came from.
+    pub settings: Vec<Setting>,
+}
+
+/// How to reach the hub.
+#[derive(Clone, Debug, Serialize)]
+pub struct HubConfig {
+    /// Where the connection string is.
+    pub connection_string: SecretPlace,
+    /// Certificates to trust instead of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// The hub's edition: `F1`, `B1` … `B3`, `S1` … `S3`.
+    pub sku: String,
+    /// How many units of it.
+    pub units: u32,
+}
+
+/// Where a secret is. Never the secret itself.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecretPlace {
+    /// In an environment variable of this name.
+    Environment(String),
+    /// In a file.
+    File(PathBuf),
+}
+
+/// How this controller behaves.
+#[derive(Clone, Debug, Serialize)]
+pub struct ControllerConfig {
+    /// Its name in records and logs.
+    pub name: String,
+    /// Where it keeps its store.
+    pub state_dir: PathBuf,
+    /// The device identity that carries the control lease.
+    pub control: ControlId,
+    /// The clockwork of the control lease.
+    pub charge: ChargeTimings,
+    /// When to hold failovers.
+    pub brake: BrakePolicy,
+    /// Decide nothing in any pool; go on renewing.
+    pub decisions_off: bool,
+    /// How long decisions are kept, in days.
+    pub history_days: u32,
+}
+
+/// One pool.
+#[derive(Clone, Debug, Serialize)]
+pub struct PoolConfig {
+    /// Its name.
+    pub name: PoolName,
+    /// Who belongs to it.
+    pub members: Members,
+    /// The agent's module id on each member.
+    pub agent_module: String,
+    /// The module that does the work, if it is a module.
+    pub workload_module: Option<String>,
+    /// How fast a failover must be, if somebody said.
+    pub rto: Option<Millis>,
+    /// The rules.
+    pub policy: Policy,
+}
+
+/// Who belongs to a pool.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Members {
+    /// These, in the order of priority.
+    Listed(Vec<MemberId>),
+    /// Whoever this query condition finds, in the order of their names.
+    Selected(String),
+}
+
+/// One value and where it came from.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Setting {
+    /// Its key, with dots.
+    pub key: String,
+    /// Its value.
+    pub value: serde_json::Value,
+    /// `file:line`, `environment NAME`, `flag` or `default`.
+    pub origin: String,
+}
+
+/// Reads, overrides and checks the configuration at `path`.
+pub fn load(path: &Path, overrides: &[Override]) -> Result<Config, Refused> {
+    let text = std::fs::read_to_string(path).map_err(|e| Refused::unreadable(path, &e))?;
+    parse(path, &text, overrides)
+}
+
+/// Checks a configuration that is already in memory; `path` is for messages and relative paths.
+pub fn parse(path: &Path, text: &str, overrides: &[Override]) -> Result<Config, Refused> {
+    let source = problem::Source::new(path, text);
+    let mut raw = file::read(&source)?;
+    let mut problems = overrides::apply(&mut raw, overrides);
+    let config = resolve::resolve(&source, &raw, &mut problems);
+    if problems.is_empty() { Ok(config) } else { Err(Refused::because(problems)) }
+}
+
+impl Config {
+    /// The pool of that name.
+    pub fn pool(&self, name: &str) -> Option<&PoolConfig> {
+        self.pools.iter().find(|pool| pool.name.as_str() == name)
+    }
+}
+
+impl HubConfig {
+    /// Reads the connection string from its place.
+    pub fn read_connection_string(&self) -> Result<String, SecretMissing> {
+        let missing = |why: String| SecretMissing { place: self.connection_string.clone(), why };
+        let text = match &self.connection_string {
+            SecretPlace::Environment(name) => {
+                std::env::var(name).map_err(|_| missing("the variable is not set".to_owned()))?
+            }
+            SecretPlace::File(path) => std::fs::read_to_string(path).map_err(|e| missing(e.to_string()))?,
+        };
+        let text = text.trim().to_owned();
+        if text.is_empty() { Err(missing("it is empty".to_owned())) } else { Ok(text) }
+    }
+}
+
+/// The connection string is not where it should be.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("no connection string in {place}: {why}")]
+pub struct SecretMissing {
+    place: SecretPlace,
+    why: String,
+}
+
+impl std::fmt::Display for SecretPlace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Environment(name) => write!(f, "the environment variable {name}"),
+            Self::File(path) => write!(f, "the file {}", path.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

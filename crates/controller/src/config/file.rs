@@ -1,0 +1,213 @@
+//! The file as it is written, each value with its place.
+
+use std::ops::Range;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer};
+
+use super::problem::{Problem, Refused, Source};
+
+/// A value and where it came from.
+#[derive(Clone, Debug)]
+pub(super) struct At<T> {
+    pub(super) value: T,
+    pub(super) origin: Origin,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Origin {
+    File(Range<usize>),
+    Override(String),
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for At<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let spanned = toml::Spanned::<T>::deserialize(deserializer)?;
+        Ok(Self { origin: Origin::File(spanned.span()), value: spanned.into_inner() })
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for At<T> {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        T::json_schema(generator)
+    }
+
+    fn inline_schema() -> bool {
+        T::inline_schema()
+    }
+}
+
+/// The configuration of iotedge-ha.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(title = "iotedge-ha configuration")]
+pub(super) struct RawFile {
+    /// How to reach the hub.
+    pub(super) hub: RawHub,
+    /// How the controller behaves.
+    pub(super) controller: RawController,
+    /// What holds for all pools that do not say otherwise.
+    pub(super) defaults: RawDefaults,
+    /// The pools.
+    #[schemars(length(min = 1))]
+    pub(super) pool: Vec<At<RawPool>>,
+}
+
+/// How to reach the hub.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawHub {
+    /// The environment variable that holds the service connection string. Default: `IOTEDGE_HA_CONNECTION_STRING`.
+    pub(super) connection_string_env: Option<At<String>>,
+    /// A file that holds the service connection string.
+    pub(super) connection_string_file: Option<At<String>>,
+    /// PEM certificates to trust instead of the system's.
+    pub(super) ca_file: Option<At<String>>,
+    /// The hub's edition: F1, B1, B2, B3, S1, S2 or S3. Default: S1.
+    pub(super) sku: Option<At<String>>,
+    /// How many units of it. Default: 1.
+    #[schemars(range(min = 1, max = 200))]
+    pub(super) units: Option<At<u64>>,
+}
+
+/// How the controller behaves.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawController {
+    /// Its name in records and logs. Default: the host's name.
+    pub(super) name: Option<At<String>>,
+    /// Where it keeps its store. Default: `$STATE_DIRECTORY`, else `iotedge-ha-state` beside this file.
+    pub(super) state_dir: Option<At<String>>,
+    /// The device identity that carries the control lease. Controllers with the same one stand in for each other.
+    /// Default: `ha-control`.
+    pub(super) control: Option<At<String>>,
+    /// How long a controller stays in charge without a renewal. Default: 10000.
+    pub(super) control_ttl_ms: Option<At<u64>>,
+    /// How often the control lease is renewed. Default: 3000.
+    pub(super) control_renew_ms: Option<At<u64>>,
+    /// Decide nothing in any pool; go on renewing. Default: false.
+    pub(super) decisions_off: Option<At<bool>>,
+    /// How long decisions are kept in the store. Default: 90.
+    #[schemars(range(min = 1, max = 3650))]
+    pub(super) history_days: Option<At<u64>>,
+    /// When many pools look dead at once, failovers are held.
+    pub(super) brake: RawBrake,
+}
+
+/// The mass-failure brake.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawBrake {
+    /// Hold when more than this share of the pools looks dead. Default: 50.
+    #[schemars(range(min = 1, max = 100))]
+    pub(super) percent: Option<At<u64>>,
+    /// But never for fewer pools than this. Default: 5.
+    #[schemars(range(min = 1))]
+    pub(super) at_least: Option<At<u64>>,
+}
+
+/// What holds for all pools that do not say otherwise.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawDefaults {
+    /// The agent's module id. Default: `ha-agent`.
+    pub(super) agent_module: Option<At<String>>,
+    /// The clockwork.
+    pub(super) timings: RawTimings,
+    /// The rules.
+    pub(super) policy: RawPolicy,
+}
+
+/// One pool: devices that stand in for each other.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawPool {
+    /// Its name: a lower-case letter, then lower-case letters, digits or '_'.
+    #[schemars(regex(pattern = "^[a-z][a-z0-9_]{0,63}$"))]
+    pub(super) name: At<String>,
+    /// The device ids of its members, in the order of priority.
+    pub(super) members: Option<At<Vec<At<String>>>>,
+    /// Instead of `members`: a query condition on the device twin, such as `tags.site = 'm1'`.
+    pub(super) select: Option<At<String>>,
+    /// The agent's module id on each member.
+    pub(super) agent_module: Option<At<String>>,
+    /// The module that does the work: its runtime status is gathered as evidence.
+    pub(super) workload_module: Option<At<String>>,
+    /// How fast a failover must be: checked against the computed worst case.
+    pub(super) rto_ms: Option<At<u64>>,
+    /// The clockwork.
+    #[serde(default)]
+    pub(super) timings: RawTimings,
+    /// The rules.
+    #[serde(default)]
+    pub(super) policy: RawPolicy,
+}
+
+/// The clockwork of a pool.
+#[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawTimings {
+    /// How long a lease lasts from the nonce it answers. Default: 15000.
+    pub(super) ttl_ms: Option<At<u64>>,
+    /// How often the holder's lease is renewed. Default: 4000.
+    pub(super) renew_ms: Option<At<u64>>,
+    /// How long a call may take beyond what the agent may keep it back. Default: 3000.
+    pub(super) call_timeout_ms: Option<At<u64>>,
+    /// How long to wait after a failed call. Default: 1000.
+    pub(super) retry_ms: Option<At<u64>>,
+    /// How long the workload may take to stop. Default: 3000.
+    pub(super) stop_ms: Option<At<u64>>,
+    /// How long a standby may keep its answers back. Default: 30000.
+    pub(super) standby_hold_ms: Option<At<u64>>,
+    /// How often the anchor is read for operators' requests. Default: 5000.
+    pub(super) anchor_read_ms: Option<At<u64>>,
+    /// How often second opinions are gathered. Default: 60000.
+    pub(super) evidence_ms: Option<At<u64>>,
+    /// The most by which clock rates differ, in parts per million. Default: 1000.
+    pub(super) clock_rate_ppm: Option<At<u64>>,
+}
+
+/// The rules of a pool.
+#[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawPolicy {
+    /// Whether to return to a member of higher priority: `manual` or `automatic`. Default: manual.
+    pub(super) failback: Option<At<String>>,
+    /// With `automatic`: how long that member must have been fit. Default: 600000.
+    pub(super) failback_after_ms: Option<At<u64>>,
+    /// How many unplanned changes of holder are borne within the window. Default: 5.
+    #[schemars(range(min = 1, max = 12))]
+    pub(super) max_failovers: Option<At<u64>>,
+    /// The window for that. Default: 3600000.
+    pub(super) failover_window_ms: Option<At<u64>>,
+    /// Whether a failing workload moves the active role: `switch` or `stay`. Default: switch.
+    pub(super) on_workload_failure: Option<At<String>>,
+}
+
+/// Reads the file; the first thing that does not fit ends it.
+pub(super) fn read(source: &Source<'_>) -> Result<RawFile, Refused> {
+    toml::from_str(source.text).map_err(|error| {
+        let span = error.span().unwrap_or(0..0);
+        let message = error.message().trim().to_owned();
+        let hint = hint_for(&message);
+        Refused::because(vec![Problem::at(source, span, message, hint)])
+    })
+}
+
+fn hint_for(message: &str) -> String {
+    if message.contains("`connection_string`") {
+        return "name the place, never the string itself: connection_string_env = \"…\" or connection_string_file = \"…\""
+            .to_owned();
+    }
+    if message.contains("unknown field") {
+        return "look for a misspelt key, or one that belongs to another section".to_owned();
+    }
+    if message.contains("invalid type") {
+        return "numbers stand without quotes, text in \"quotes\", lists in [brackets]".to_owned();
+    }
+    "see docs/reference/configuration.md".to_owned()
+}

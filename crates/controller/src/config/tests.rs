@@ -1,0 +1,229 @@
+use expect_test::{Expect, expect};
+
+use super::*;
+
+const POOL: &str = "[[pool]]\nname = \"press_1\"\nmembers = [\"edge-a\", \"edge-b\"]\n";
+
+fn said(text: &str, overrides: &[Override]) -> String {
+    match parse(Path::new("pool.toml"), text, overrides) {
+        Ok(_) => "taken".to_owned(),
+        Err(refused) => refused.to_string(),
+    }
+}
+
+fn check(text: &str, expected: Expect) {
+    expected.assert_eq(&said(text, &[]));
+}
+
+fn taken(text: &str, overrides: &[Override]) -> Config {
+    parse(Path::new("pool.toml"), text, overrides).unwrap_or_else(|refused| panic!("{refused}"))
+}
+
+#[test]
+fn the_least_that_can_be_said_is_enough() {
+    let config = taken(POOL, &[]);
+    assert_eq!(config.hub.connection_string, SecretPlace::Environment(CONNECTION_STRING_ENV.to_owned()));
+    assert_eq!(config.controller.control.as_str(), "ha-control");
+    let pool = config.pool("press_1").expect("it is there");
+    assert_eq!(pool.members, Members::Listed(vec![MemberId::new("edge-a"), MemberId::new("edge-b")]));
+    assert_eq!(pool.policy, Policy::default());
+}
+
+#[test]
+fn every_value_knows_where_it_came_from() {
+    let text = format!("[hub]\nunits = 2\n[defaults.timings]\nttl_ms = 20_000\n{POOL}");
+    let vars = [("IOTEDGE_HA_HUB_SKU", "S2"), ("IOTEDGE_HA_NONSENSE", "1"), ("HOME", "/")];
+    let mut overrides = environment(vars.map(|(k, v)| (k.to_owned(), v.to_owned())));
+    overrides.push(Override::flag("controller.name", "north", "--name"));
+    let config = taken(&text, &overrides);
+    let keys = ["hub.sku", "hub.units", "controller.name", "controller.control", "pool.press_1.timings.ttl_ms"];
+    let shown: Vec<String> = config
+        .settings
+        .iter()
+        .filter(|s| keys.contains(&s.key.as_str()))
+        .map(|s| format!("{} = {} ({})", s.key, s.value, s.origin))
+        .collect();
+    expect![[r#"
+        [
+            "hub.sku = \"S2\" (environment IOTEDGE_HA_HUB_SKU)",
+            "hub.units = 2 (pool.toml:2)",
+            "controller.name = \"north\" (flag --name)",
+            "controller.control = \"ha-control\" (default)",
+            "pool.press_1.timings.ttl_ms = 20000 (pool.toml:4)",
+        ]
+    "#]]
+    .assert_debug_eq(&shown);
+}
+
+#[test]
+fn an_unknown_key_is_shown_in_its_line() {
+    check(
+        "[controller]\ncontrol_ttl_sec = 10\n",
+        expect![[r#"
+            pool.toml:2:1: unknown field `control_ttl_sec`, expected one of `name`, `state_dir`, `control`, `control_ttl_ms`, `control_renew_ms`, `decisions_off`, `history_days`, `brake`
+              |
+            2 | control_ttl_sec = 10
+              | ^^^^^^^^^^^^^^^
+            hint: look for a misspelt key, or one that belongs to another section"#]],
+    );
+}
+
+#[test]
+fn a_number_in_quotes_is_shown_in_its_line() {
+    check(
+        &POOL.replace("[[pool]]", "[[pool]]\ntimings.ttl_ms = \"15000\""),
+        expect![[r#"
+        pool.toml:2:18: invalid type: string "15000", expected u64
+          |
+        2 | timings.ttl_ms = "15000"
+          |                  ^^^^^^^
+        hint: numbers stand without quotes, text in "quotes", lists in [brackets]"#]],
+    );
+}
+
+#[test]
+fn unsafe_timings_are_refused() {
+    check(
+        &format!("{POOL}[pool.timings]\nrenew_ms = 4000\nttl_ms = 9000\n"),
+        expect![[r#"
+        pool.toml:6:10: ttl_ms = 9000 is below renew_ms + 2 × call_timeout_ms + stop_ms = 13000: a healthy holder would lose its lease
+          |
+        6 | ttl_ms = 9000
+          |          ^^^^
+        hint: raise ttl_ms or lower the others; `estimate` shows what a choice costs"#]],
+    );
+}
+
+#[test]
+fn unsafe_timings_of_the_control_lease_are_refused() {
+    check(
+        &format!("[controller]\ncontrol_ttl_ms = 4000\n{POOL}"),
+        expect!["taken"],
+    );
+}
+
+#[test]
+fn everything_wrong_is_said_at_once() {
+    check(
+        "[hub]\nsku = \"S9\"\nunits = 0\n[[pool]]\nname = \"press-1\"\nmembers = [\"a\"]\n\
+         [[pool]]\nname = \"b\"\nmembers = [\"a\", \"ä\", \"a\"]\npolicy.failback = \"often\"\n\
+         [[pool]]\nname = \"b\"\n",
+        expect![[r#"
+            pool.toml:2:7: sku = "S9" is no edition of IoT Hub
+              |
+            2 | sku = "S9"
+              |       ^^^^
+            hint: one of F1, B1, B2, B3, S1, S2, S3
+
+            pool.toml:3:9: units = 0 is outside 1..=200
+              |
+            3 | units = 0
+              |         ^
+            hint: the default is 1
+
+            pool.toml:5:8: "press-1" is no pool name: a lower-case letter, then lower-case letters, digits or '_', at most 64 in all
+              |
+            5 | name = "press-1"
+              |        ^^^^^^^^^
+            hint: a dash would be a minus in route queries: use '_'
+
+            pool.toml:9:17: "ä" is no device id
+              |
+            9 | members = ["a", "ä", "a"]
+              |                 ^^^
+            hint: 1 to 128 of ASCII letters, digits and - : . + % _ # * ? ! ( ) , = @ ; $ '
+
+            pool.toml:9:22: a is there already
+              |
+            9 | members = ["a", "ä", "a"]
+              |                      ^^^
+            hint: each member once
+
+            pool.toml:10:19: failback = "often" is neither "manual" nor "automatic"
+               |
+            10 | policy.failback = "often"
+               |                   ^^^^^^^
+            hint: choose one of the two
+
+            pool.toml:12:8: pool b is there already, at pool.toml:8
+               |
+            12 | name = "b"
+               |        ^^^
+            hint: pool names are unique
+
+            pool.toml:12:8: the pool has no members
+               |
+            12 | name = "b"
+               |        ^^^
+            hint: members = ["edge-a", "edge-b"], or select = "tags.site = 'm1'""#]],
+    );
+}
+
+#[test]
+fn a_connection_string_in_the_file_is_refused_and_not_repeated() {
+    for key in ["connection_string", "connection_string_env", "connection_string_file", "units", "sku", "units.x"] {
+        let text = format!("[hub]\n{key} = \"HostName=h;SharedAccessKeyName=s;SharedAccessKey=c2VjcmV0\"\n{POOL}");
+        let said = said(&text, &[]);
+        assert!(said.contains("hint:") && !said.contains("c2VjcmV0"), "{said}");
+    }
+}
+
+#[test]
+fn a_connection_string_in_the_wrong_variable_is_not_repeated() {
+    let value = "HostName=h;SharedAccessKeyName=s;SharedAccessKey=c2VjcmV0";
+    let text = format!("[hub]\nconnection_string_env = \"X\"\n{POOL}");
+    let said = said(&text, &[Override::flag("hub.connection_string_file", value, "--connection-string-file")]);
+    assert!(said.contains("hint:") && !said.contains("c2VjcmV0"), "{said}");
+}
+
+#[test]
+fn one_agent_serves_one_pool() {
+    let second = POOL.replace("press_1", "press_2");
+    check(&format!("{POOL}{second}"), expect![[r#"
+        pool.toml:5:8: edge-a is in another pool already, with the same agent module ha-agent
+          |
+        5 | name = "press_2"
+          |        ^^^^^^^^^
+        hint: give press_2 an agent_module of its own
+
+        pool.toml:5:8: edge-b is in another pool already, with the same agent module ha-agent
+          |
+        5 | name = "press_2"
+          |        ^^^^^^^^^
+        hint: give press_2 an agent_module of its own"#]]);
+    check(&format!("{POOL}{second}agent_module = \"ha-agent-2\"\n"), expect!["taken"]);
+}
+
+#[test]
+fn a_bad_override_is_refused_by_its_own_name() {
+    let bad = environment([("IOTEDGE_HA_HUB_UNITS".to_owned(), "many".to_owned())]);
+    expect![[r#"
+        environment IOTEDGE_HA_HUB_UNITS: not a value for hub.units: invalid digit found in string
+        hint: numbers, true or false, or plain text; `config show` lists the keys"#]]
+    .assert_eq(&said(POOL, &bad));
+}
+
+#[test]
+fn nonsense_is_refused_without_a_panic() {
+    for text in [
+        "",
+        "pool",
+        "pool = 1",
+        "[[pool]]",
+        "\u{0}",
+        "[pool]\nname = 1",
+        "ä = \"",
+        "[[pool]]\nname = \"a\"\nmembers = [1]",
+    ] {
+        let said = said(text, &[]);
+        assert!(said.contains("hint:"), "{text:?}: {said}");
+    }
+}
+
+#[test]
+fn the_schema_names_every_section() {
+    let schema = config_schema();
+    let properties = schema["properties"].as_object().expect("an object");
+    assert_eq!(properties.keys().collect::<Vec<_>>(), ["hub", "controller", "defaults", "pool"]);
+    assert_eq!(schema["additionalProperties"], false);
+}
