@@ -9,7 +9,8 @@ use crate::run;
 use crate::suite;
 
 /// A page below docs/reference, and the hidden `iotedge-ha reference` topic that prints it.
-const PAGES: &[(&str, &str)] = &[("cli.md", "cli")];
+const PAGES: &[(&str, &str)] =
+    &[("cli.md", "cli"), ("configuration.md", "configuration"), ("config.schema.json", "schema")];
 
 pub(crate) fn generate(check: bool) -> Result<()> {
     suite::build_programs()?;

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
 
+use comfy_table::{Table, presets};
 use serde::Serialize;
 
 use crate::exit::Exit;
@@ -102,6 +103,18 @@ impl Printer {
     pub(crate) fn warning(&self, text: impl Display) {
         let label = paint(self.colour_err, Tone::Warning, "warning:");
         put(&mut std::io::stderr().lock(), format_args!("{label} {text}\n"));
+    }
+
+    /// A table without lines, which reads well and pipes well.
+    pub(crate) fn table<const N: usize>(&self, header: [&str; N]) -> Table {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING);
+        table.set_header(header.map(|title| self.tone(Tone::Bold, title)));
+        table
+    }
+
+    pub(crate) fn print_table(&self, table: &Table) {
+        table.lines().for_each(|line| self.line(line.trim_end()));
     }
 
     /// Text for stdout in a colour, where colours are wanted.

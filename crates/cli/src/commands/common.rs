@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use ha_controller::config::{Config, Override, environment, load};
+
 use crate::exit::Exit;
-use crate::failure::Failure;
+use crate::failure::{Failure, OrExit, Result};
 
 const PLACES: &[&str] = &["iotedge-ha.toml", "/etc/iotedge-ha/config.toml"];
 
@@ -11,12 +13,22 @@ const PLACES: &[&str] = &["iotedge-ha.toml", "/etc/iotedge-ha/config.toml"];
 pub(crate) struct ConfigArgs {
     /// The configuration: pools, timings and where the hub's credentials are
     /// [default: iotedge-ha.toml, else /etc/iotedge-ha/config.toml]
-    #[arg(short, long = "config", env = "IOTEDGE_HA_CONFIG", value_name = "FILE")]
+    #[arg(short = 'c', long = "config", env = "IOTEDGE_HA_CONFIG", value_name = "FILE")]
     file: Option<PathBuf>,
 }
 
 impl ConfigArgs {
-    pub(crate) fn path(&self) -> Result<PathBuf, Failure> {
+    /// The configuration in force: the file, then the environment, then `flags`.
+    pub(crate) fn load(&self, flags: Vec<Override>) -> Result<Config> {
+        let mut overrides = environment(std::env::vars_os().filter_map(|(name, value)| {
+            // What is no text cannot be one of ours.
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        }));
+        overrides.extend(flags);
+        load(&self.path()?, &overrides).or_exit(Exit::Usage)
+    }
+
+    pub(crate) fn path(&self) -> Result<PathBuf> {
         if let Some(path) = &self.file {
             return Ok(path.clone());
         }

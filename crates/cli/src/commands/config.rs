@@ -1,3 +1,5 @@
+use ha_controller::config::{Config, config_schema};
+
 use crate::commands::common::ConfigArgs;
 use crate::exit::Exit;
 use crate::failure::Result;
@@ -26,9 +28,37 @@ enum What {
 
 pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit> {
     match args.what {
-        What::Show(config) => drop(config.path()?),
-        What::Schema | What::Example => {}
+        What::Show(config) => show(&config.load(Vec::new())?, printer),
+        What::Schema => printer.json_pretty(&config_schema()),
+        What::Example => printer.line(EXAMPLE.trim_end()),
     }
-    let _ = printer;
-    Ok(Exit::Failed)
+    Ok(Exit::Ok)
+}
+
+fn show(config: &Config, printer: &Printer) {
+    if printer.wants_json() {
+        printer.json_pretty(&config.settings);
+        return;
+    }
+    let mut table = printer.table(["key", "value", "from"]);
+    for setting in &config.settings {
+        table.add_row([setting.key.clone(), setting.value.to_string(), setting.origin.clone()]);
+    }
+    printer.print_table(&table);
+}
+
+const EXAMPLE: &str = include_str!("config/example.toml");
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn the_example_is_a_configuration() {
+        if let Err(refused) = ha_controller::config::parse(Path::new("example.toml"), EXAMPLE, &[]) {
+            panic!("{refused}");
+        }
+    }
 }

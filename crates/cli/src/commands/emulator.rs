@@ -10,7 +10,7 @@ use crate::printer::Printer;
 /// Microsoft's SDKs and this project's programs use it unchanged. It keeps everything in memory, unless --snapshot says otherwise.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  iotedge-ha emulator --edge-device edge-1 --edge-device edge-2
+  iotedge-ha emulator --device edge-1:edge:ha-agent --device edge-2:edge:ha-agent
   eval \"$(iotedge-ha emulator --print-env --state /tmp/hub)\"")]
 pub(crate) struct Args {
     /// The address to listen on
@@ -33,13 +33,21 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     snapshot: Option<PathBuf>,
 
-    /// Create an IoT Edge device, with modules if named: edge-1 or edge-1:ha-agent,filter
-    #[arg(long = "edge-device", value_name = "ID[:MODULE,…]")]
-    edge_devices: Vec<String>,
-
-    /// Create a plain device
-    #[arg(long = "device", value_name = "ID")]
+    /// Make a device at the start unless it exists: `edge-1`, `edge-1:edge` or `edge-1:edge:ha-agent,filter`
+    #[arg(long = "device", value_name = "ID[:edge[:MODULE,…]]")]
     devices: Vec<String>,
+
+    /// Another name to answer to; the first one stands in printed connection strings
+    #[arg(long = "host-name", value_name = "NAME")]
+    host_names: Vec<String>,
+
+    /// Write the certificate of the hub's own authority here too, for clients
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+
+    /// How far queries trail behind changes; the real hub takes seconds, sometimes minutes
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    index_lag_ms: u64,
 
     /// Print shell variables instead of sentences
     #[arg(long)]
@@ -53,7 +61,9 @@ pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit> {
         args.mqtt_port,
         args.state,
         args.snapshot,
-        args.edge_devices,
+        args.host_names,
+        args.ca_file,
+        args.index_lag_ms,
         args.devices,
         args.print_env,
         printer,

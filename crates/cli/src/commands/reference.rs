@@ -1,6 +1,10 @@
+mod configuration;
+
 use std::fmt::Write;
 
 use clap::{Command, CommandFactory, ValueEnum};
+
+use ha_controller::config::config_schema;
 
 use crate::args::Cli;
 use crate::exit::Exit;
@@ -17,11 +21,15 @@ pub(crate) struct Args {
 #[derive(Clone, Copy, ValueEnum)]
 enum Topic {
     Cli,
+    Configuration,
+    Schema,
 }
 
 pub(crate) fn run(args: &Args, printer: &Printer) -> Result<Exit> {
     let page = match args.topic {
         Topic::Cli => command_line()?,
+        Topic::Configuration => configuration::page(&config_schema()),
+        Topic::Schema => serde_json::to_string_pretty(&config_schema())?,
     };
     printer.line(page.trim_end());
     Ok(Exit::Ok)
@@ -39,7 +47,12 @@ fn section(page: &mut String, command: &Command, parents: &[&str]) -> Result<()>
     let mut path = parents.to_vec();
     path.push(command.get_name());
     let title = path.join(" ");
-    let help = command.clone().term_width(100).render_long_help();
+    let mut shown = command.clone().term_width(100);
+    if !parents.is_empty() {
+        // They stand once, on the first page.
+        shown = shown.mut_args(|arg| if arg.is_global_set() { arg.hide(true) } else { arg });
+    }
+    let help = shown.render_long_help();
     let help: Vec<_> = help.to_string().lines().map(|l| l.trim_end().to_owned()).collect();
     write!(page, "\n## {title}\n\n```text\n{}\n```\n", help.join("\n").trim_end())?;
     for child in command.get_subcommands().filter(|child| !child.is_hide_set()) {

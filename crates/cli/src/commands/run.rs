@@ -16,7 +16,7 @@ pub(crate) struct Args {
     config: ConfigArgs,
 
     /// What this controller calls itself; two that run at once need two names [default: host name and process id]
-    #[arg(long, env = "IOTEDGE_HA_NAME")]
+    #[arg(long)]
     name: Option<String>,
 }
 

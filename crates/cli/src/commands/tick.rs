@@ -13,7 +13,7 @@ pub(crate) struct Args {
     config: ConfigArgs,
 
     /// What this controller calls itself [default: host name]
-    #[arg(long, env = "IOTEDGE_HA_NAME")]
+    #[arg(long)]
     name: Option<String>,
 }
 

@@ -1,0 +1,124 @@
+//! The configuration page, from the schema.
+
+use std::fmt::Write;
+
+use serde_json::Value;
+
+/// A section with a table for each object of the schema, in the order in which they are met.
+pub(super) fn page(schema: &Value) -> String {
+    let mut page = String::from(
+        "# Configuration\n\nGenerated from the schema by `cargo xtask docs`; do not edit. The schema itself is \
+         [config.schema.json](config.schema.json).\n\nOne TOML file. `IOTEDGE_HA_` and a key in capitals, its dots \
+         as underscores, overrides a value outside the pools; `iotedge-ha config show` prints the result and where \
+         each value came from. Unknown keys, bad values and unsafe timings are refused.\n",
+    );
+    let mut sections = vec![(String::new(), schema)];
+    while !sections.is_empty() {
+        let (name, object) = sections.remove(0);
+        let found = section(&mut page, &name, object, schema);
+        sections.splice(0..0, found);
+    }
+    page
+}
+
+/// Writes one section, and gives those that it holds.
+fn section<'a>(page: &mut String, name: &str, object: &'a Value, schema: &'a Value) -> Vec<(String, &'a Value)> {
+    let mut rows = String::new();
+    let mut inner = Vec::new();
+    let required: Vec<_> = object["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    for (key, property) in object["properties"].as_object().into_iter().flatten() {
+        let key_path = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
+        let target = resolved(property, schema);
+        let items = resolved(&target["items"], schema);
+        if target.get("properties").is_some() {
+            inner.push((key_path, target));
+        } else if items.get("properties").is_some() {
+            inner.push((format!("{key_path}[]"), items));
+        } else {
+            let about = property["description"].as_str().or(target["description"].as_str()).unwrap_or_default();
+            let must = if required.contains(&key.as_str()) { " Required." } else { "" };
+            row(&mut rows, key, &kind(target), &format!("{}{must}", about.replace('\n', " ")));
+        }
+    }
+    if !rows.is_empty() {
+        let title = title(name);
+        let about = object["description"].as_str().unwrap_or_default().replace('\n', " ");
+        // Writing to a string cannot fail.
+        let _ = write!(page, "\n## {title}\n\n{about}\n\n| key | type | meaning |\n| --- | --- | --- |\n{rows}");
+    }
+    inner
+}
+
+fn row(rows: &mut String, key: &str, kind: &str, about: &str) {
+    let about = about.replace('|', "\\|");
+    let _ = writeln!(rows, "| `{key}` | {kind} | {about} |");
+}
+
+/// As the section is written in TOML.
+fn title(name: &str) -> String {
+    match name.split_once("[]") {
+        Some((list, "")) => format!("`[[{list}]]`"),
+        Some((list, rest)) => format!("`[{list}{rest}]`"),
+        None => format!("`[{name}]`"),
+    }
+}
+
+fn resolved<'a>(property: &'a Value, schema: &'a Value) -> &'a Value {
+    let place = property["$ref"].as_str().or_else(|| property["allOf"][0]["$ref"].as_str());
+    let target = place.and_then(|place| schema.pointer(place.strip_prefix('#')?));
+    target.unwrap_or(property)
+}
+
+fn kind(property: &Value) -> String {
+    let word = |name: &str| match name {
+        "integer" => "number".to_owned(),
+        "string" => "text".to_owned(),
+        "array" => "list".to_owned(),
+        "boolean" => "true or false".to_owned(),
+        other => other.to_owned(),
+    };
+    let base = match &property["type"] {
+        Value::String(name) => word(name),
+        Value::Array(names) => {
+            let names = names.iter().filter_map(Value::as_str).filter(|name| *name != "null");
+            names.map(word).collect::<Vec<_>>().join(" or ")
+        }
+        _ => "any".to_owned(),
+    };
+    match (property["minimum"].as_u64(), property["maximum"].as_u64()) {
+        (Some(min), Some(max)) => format!("{base}, {min} to {max}"),
+        (Some(min), None) if min > 0 => format!("{base}, at least {min}"),
+        _ => base,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn sections_follow_the_schema() {
+        let schema = json!({
+            "properties": {
+                "hub": { "$ref": "#/$defs/Hub" },
+                "pool": { "type": "array", "items": { "$ref": "#/$defs/Pool" } },
+            },
+            "$defs": {
+                "Hub": { "description": "The hub.", "properties": {
+                    "units": { "type": ["integer", "null"], "minimum": 1, "maximum": 200, "description": "How many." },
+                } },
+                "Pool": { "description": "A pool.", "required": ["name"], "properties": {
+                    "name": { "type": "string", "description": "Its name." },
+                    "timings": { "$ref": "#/$defs/Hub" },
+                } },
+            },
+        });
+        let page = page(&schema);
+        let sections: Vec<_> = page.lines().filter(|line| line.starts_with("## ")).collect();
+        assert_eq!(sections, ["## `[hub]`", "## `[[pool]]`", "## `[pool.timings]`"]);
+        assert!(page.contains("| `units` | number, 1 to 200 | How many. |"), "{page}");
+        assert!(page.contains("| `name` | text | Its name. Required. |"), "{page}");
+    }
+}
