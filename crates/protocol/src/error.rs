@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ha_core::ids::PoolName;
+use ha_core::ids::{NUMBER_MAX, PoolName};
 
 /// Why something could not be decoded or encoded.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -38,9 +38,7 @@ pub enum Error {
         said: String,
     },
     /// A document would be larger than the hub takes.
-    #[error(
-        "{what} would take {size} of at most {max} bytes in the hub; settle or withdraw requests, or use shorter names"
-    )]
+    #[error("{what} would take {size} of at most {max} bytes in the hub: use fewer or shorter entries")]
     TooLarge {
         /// Which document.
         what: &'static str,
@@ -48,6 +46,32 @@ pub enum Error {
         size: usize,
         /// The most it may have.
         max: usize,
+    },
+    /// A list in a document is full.
+    #[error("{what} would have {count} of at most {max} entries; let the controller settle some, or take some back")]
+    TooMany {
+        /// Which list.
+        what: &'static str,
+        /// How many entries it would have.
+        count: usize,
+        /// The most it may have.
+        max: usize,
+    },
+    /// A request's id cannot be a key in a twin.
+    #[error("{id:?} is no request id: 1 to 32 lower-case letters and digits")]
+    BadRequestId {
+        /// The id, shortened.
+        id: String,
+    },
+    /// A number has outgrown what a twin can carry. Writing a smaller one would give it out twice.
+    #[error(
+        "{path}: {value} is above {NUMBER_MAX}, the most that a twin carries; use a new pool name or control device"
+    )]
+    NumberTooBig {
+        /// Which number.
+        path: &'static str,
+        /// The number.
+        value: u64,
     },
 }
 
@@ -63,6 +87,10 @@ impl Error {
             Self::Malformed(problems) => problems,
             _ => &[],
         }
+    }
+
+    pub(crate) fn check_number(path: &'static str, value: u64) -> Result<(), Self> {
+        if value > NUMBER_MAX { Err(Self::NumberTooBig { path, value }) } else { Ok(()) }
     }
 }
 

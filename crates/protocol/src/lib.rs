@@ -7,6 +7,9 @@
 
 #![warn(missing_docs)]
 
+pub mod anchor;
+pub mod control;
+pub mod guard;
 pub mod key;
 pub mod method;
 pub mod twin;
@@ -14,6 +17,7 @@ pub mod twin;
 #[cfg(test)]
 mod arbitrary;
 mod error;
+mod merge;
 mod read;
 mod state;
 mod text;

@@ -158,6 +158,18 @@ impl<T: 'static> Kind<T> {
         Self { expected: expected.into(), parse: Box::new(move |v| v.as_str().and_then(&parse)), secret: false }
     }
 
+    pub(crate) fn expected(&self) -> &str {
+        &self.expected
+    }
+
+    pub(crate) fn of_object(
+        expected: impl Into<String>,
+        parse: impl Fn(&Map<String, Value>) -> Option<T> + 'static,
+    ) -> Self {
+        Self { expected: expected.into(), parse: Box::new(move |v| v.as_object().and_then(&parse)), secret: false }
+    }
+
+    /// Shows nothing of a value that is refused.
     pub(crate) fn secret(self) -> Self {
         Self { secret: true, ..self }
     }

@@ -121,7 +121,9 @@ fn refusals_say_why() {
             body["auth"] = json!("s3cret".repeat(20));
             body["v"] = json!(2);
         },
-        expect![[r#"400 haGrant.term: expected a whole number from 0 to 4503599627370495, found -3; check that controller and agent are of matching versions haGrant.nonce: expected a nonce (32 hexadecimal digits, a dash, a count), found "x"; check that controller and agent are of matching versions haGrant.auth: expected a text of 1 to 64 bytes, found a text of 120 bytes; check that controller and agent are of matching versions haGrant.v: expected 1 (another version of iotedge-ha may have written this), found 2; check that controller and agent are of matching versions"#]],
+        expect![[
+            r#"400 haGrant.term: expected a whole number from 0 to 4503599627370495, found -3; check that controller and agent are of matching versions haGrant.nonce: expected a nonce (32 hexadecimal digits, a dash, a count), found "x"; check that controller and agent are of matching versions haGrant.auth: expected a text of 1 to 64 bytes, found a text of 120 bytes; check that controller and agent are of matching versions haGrant.v: expected 1 (another version of iotedge-ha may have written this), found 2; check that controller and agent are of matching versions"#
+        ]],
     );
 }
 
