@@ -1,7 +1,11 @@
 //! The clocks of a device: the boot clock, by which leases run, and the wall clock, for people.
 
+mod timer;
+
 use ha_core::time::{Millis, Time, WallTime};
 use rustix::time::{ClockId, clock_gettime};
+
+pub(crate) use self::timer::{BootSleep, BootTimer};
 
 /// The present on `CLOCK_BOOTTIME`, which counts suspend and is never set.
 pub fn boot_now() -> Time {
@@ -60,6 +64,15 @@ mod tests {
         assert_eq!(look(&mut watch, 60_105, 1_075_000), Some(14_000), "frozen for 14 s");
         assert_eq!(look(&mut watch, 60_205, 1_075_100), None, "told once");
         assert_eq!(look(&mut watch, 60_305, 1_000_000), Some(-75_200), "restored from a snapshot");
+    }
+
+    #[tokio::test]
+    async fn a_sleep_ends_at_its_instant_also_one_that_has_passed() {
+        let sleep = BootSleep::new().unwrap();
+        for at in [boot_now() + Millis(20), boot_now() + Millis(1), Time::from_ms(0), boot_now()] {
+            sleep.until(Some(at)).await;
+            assert!(boot_now() >= at);
+        }
     }
 
     #[test]

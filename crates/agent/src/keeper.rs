@@ -9,7 +9,6 @@ mod guard;
 mod lines;
 mod process;
 mod state;
-mod timer;
 mod tree;
 
 use std::ffi::OsString;

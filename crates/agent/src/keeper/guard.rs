@@ -11,8 +11,8 @@ use rustix::process::{Pid, Signal, WaitStatus, getpid, getppid, set_parent_proce
 use signal_hook::consts::SIGCHLD;
 
 use super::lines::LineBuffer;
-use super::timer::BootTimer;
 use super::{Ended, Error, own_executable, process, tree, workload_command};
+use crate::clock::BootTimer;
 
 /// Leads the workload's group: ends it when the keeper dies, and also at the end that the keeper told it,
 /// should the keeper be frozen.
@@ -25,7 +25,7 @@ pub(super) fn main(args: &[OsString]) -> Ended {
     died.set_nonblocking(true).map_err(Error::system("set up a socket"))?;
     signal_hook::low_level::pipe::register(SIGCHLD, died_tx).map_err(Error::system("watch the workload"))?;
 
-    let timer = BootTimer::new()?;
+    let timer = BootTimer::new().map_err(Error::system("make a timer"))?;
     let me = getpid().as_raw_nonzero().get().to_string();
     let workload = Command::new(own_executable())
         .arg("exec-workload")
@@ -78,7 +78,7 @@ fn watch(keeper: &mut UnixStream, mut died: &UnixStream, timer: &BootTimer, work
                     let Some(told) = lines.feed(&buffer[..n]) else { return Ok(()) };
                     let end = told.last().and_then(|line| line.parse().ok()).map(Time::from_ms);
                     if end.is_some() {
-                        timer.set(end)?;
+                        timer.set(end).map_err(Error::system("set a timer"))?;
                     }
                 }
             }

@@ -19,9 +19,8 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::lines::{LineBuffer, Order, Report};
 use super::state::{Act, Ending, Restart, State};
-use super::timer::BootTimer;
 use super::{Ended, Error, own_executable, tree, workload_command};
-use crate::clock::boot_now;
+use crate::clock::{BootTimer, boot_now};
 
 /// The command line of a keeper.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -71,7 +70,7 @@ pub(super) fn main(args: &[OsString]) -> Ended {
         state,
         agent: Agent { socket, lines: LineBuffer::default(), gone: false },
         guard: None,
-        timer: BootTimer::new()?,
+        timer: BootTimer::new().map_err(Error::system("make a timer"))?,
         workload: args.workload,
     };
     keeper.agent.say(&Report::Ready);
@@ -136,7 +135,7 @@ impl Keeper {
     /// Returns when the agent has gone.
     fn work(&mut self) -> Result<(), Error> {
         while !self.agent.gone {
-            self.timer.set(self.state.next_wake())?;
+            self.timer.set(self.state.next_wake()).map_err(Error::system("set a timer"))?;
             let (agent_ready, guard_ready) = self.wait()?;
             let acts = self.state.time_passed(boot_now());
             self.carry_out(acts)?;

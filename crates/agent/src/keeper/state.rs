@@ -148,7 +148,9 @@ impl State {
             return refuse(term, "an earlier term has not ended");
         }
         if now >= lease.stop_at {
-            return refuse(term, "the lease is too short");
+            let mut acts = refuse(term, "the lease is too short");
+            acts.push(Act::Say(Report::Closed { term }));
+            return acts;
         }
         self.starts_failed = 0;
         let mut acts = self.start(now, term, lease);
