@@ -36,6 +36,7 @@ pub(crate) struct World {
     timings: Timings,
     // In the order in which they are ended: devices before the controller, the hub before its folder.
     devices: Vec<Device>,
+    operator: Option<Process>,
     controller: Option<Process>,
     hub: Hub,
     folder: TempDir,
@@ -53,7 +54,8 @@ impl World {
         timeline.tell("plant", What::Setup, format_args!("listens on {}", plant.address()));
         let hub = Hub::start(folder.path()).await?;
         timeline.tell("hub", What::Setup, format_args!("an IoT Hub emulator runs: {}", hub.addresses().control_url));
-        let mut world = Self { plant, timeline, timings, devices: Vec::new(), controller: None, hub, folder };
+        let mut world =
+            Self { plant, timeline, timings, devices: Vec::new(), operator: None, controller: None, hub, folder };
         for name in Self::DEVICES {
             let device = Device::register(name, &world.hub).await?;
             world.devices.push(device);
@@ -134,19 +136,13 @@ impl World {
         self.hub.heal(name).await
     }
 
-    /// Asks as an operator does: with the command, in a process of its own.
-    pub(crate) fn request_switchover(&self, to: &str) -> Result<()> {
+    /// Asks as an operator does: with the command, in a process of its own. What that takes belongs to the measured time.
+    pub(crate) fn request_switchover(&mut self, to: &str) -> Result<()> {
         let args = ["switchover", Self::POOL, "--to", to, "--yes", "--no-wait", "--config"];
         let mut args: Vec<String> = args.map(str::to_owned).to_vec();
         args.push(self.config_file().display().to_string());
         let env = self.hub.addresses().operator_env();
-        let mut asked = Process::start("switchover", self.folder.path(), &args, &env)?;
-        // The clock runs from here: what the operator's program takes belongs to the measured time.
-        std::thread::spawn(move || {
-            while asked.ended().is_none() {
-                std::thread::sleep(Duration::from_millis(20));
-            }
-        });
+        self.operator = Some(Process::start("operator", self.folder.path(), &args, &env)?);
         Ok(())
     }
 
@@ -231,7 +227,8 @@ impl World {
 
     /// The ends of the logs, for whoever has to find out what went wrong.
     fn last_words(&self) -> String {
-        let processes = self.devices.iter().filter_map(|device| device.agent().ok()).chain(&self.controller);
+        let processes =
+            self.devices.iter().filter_map(|device| device.agent().ok()).chain(&self.controller).chain(&self.operator);
         let words = processes.map(|process| format!("-- {}\n{}", process.name(), process.last_lines(6)));
         words.collect::<Vec<_>>().join("\n")
     }

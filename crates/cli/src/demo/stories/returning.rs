@@ -16,6 +16,7 @@ pub(super) async fn play(world: &mut World) -> Result<Found> {
     world.start_agent(&returning)?;
     world.timeline.tell(&returning, What::Repair, "comes back");
     world.wait_for_standby(&returning).await?;
+    world.timeline.tell(&returning, What::Standby, "is a standby");
     world.watch_for_a_while().await;
 
     let until = world.plant.now();
