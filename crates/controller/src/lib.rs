@@ -4,5 +4,8 @@
 //! `ha_core`, [`store`] remembers, and [`operate`] is what an operator does with nothing but the hub's
 //! credentials. What to do is never decided here: that is core's.
 
+pub mod clock;
 pub mod config;
+pub mod hub;
+pub mod run;
 pub mod store;

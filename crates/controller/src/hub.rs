@@ -1,0 +1,175 @@
+//! What the controller does at the hub, in core's words.
+//!
+//! [`Hub`] is the seam: [`iot::IotHub`] is the one in production; tests run the daemon against another
+//! in memory. What IoT Hub says is turned into core's types behind it and nowhere else.
+
+use std::future::Future;
+
+use ha_core::anchor::Anchor;
+use ha_core::charge::{ControlRecord, Version};
+use ha_core::ids::{ControlId, MemberId, PoolName};
+use ha_core::messages::{Answer, Request};
+use ha_core::pool::Mirror;
+use ha_core::seen::{CallFailure, Registry, RuntimeStatus};
+use ha_core::time::Millis;
+use serde::Serialize;
+
+/// One member of one pool, and the modules that matter there.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Seat {
+    /// The pool.
+    pub pool: PoolName,
+    /// The member.
+    pub member: MemberId,
+    /// Its agent's module id.
+    pub agent_module: String,
+    /// The module that does the work, if it is a module.
+    pub workload_module: Option<String>,
+}
+
+/// Second opinions, as gathered; what could not be asked is `None`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Opinions {
+    /// The registry's; `None` inside: there is no such device.
+    pub registry: Option<Option<Registry>>,
+    /// `$edgeAgent`'s answer to a ping.
+    pub edge_agent_ping: Option<Result<(), CallFailure>>,
+    /// The connection state of `$edgeHub`; `None` inside: there is no such module.
+    pub edge_hub: Option<Option<String>>,
+    /// What `$edgeAgent` reports of the workload module; `None` inside: nothing.
+    pub runtime: Option<Option<RuntimeStatus>>,
+}
+
+/// A deployment that would overwrite what we write into an agent module's twin.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Reassertion {
+    /// The deployment.
+    pub deployment: String,
+    /// Whom it is for.
+    pub target_condition: Option<String>,
+    /// What it sets.
+    pub key: String,
+}
+
+/// What the daemon and the operator's verbs need of a hub.
+pub trait Hub: Send + Sync + 'static {
+    /// Reads a pool's record.
+    fn read_anchor(&self, pool: &PoolName) -> impl Future<Output = Read<Anchor>> + Send;
+
+    /// Writes a pool's record if it still has version `basis`; `None`: if there is none.
+    fn write_anchor(&self, anchor: &Anchor, basis: Option<&Version>) -> impl Future<Output = Written> + Send;
+
+    /// Reads a control record.
+    fn read_control(&self, control: &ControlId) -> impl Future<Output = Read<ControlRecord>> + Send;
+
+    /// Writes a control record if it still has version `basis`; `None`: if there is none.
+    fn write_control(
+        &self,
+        control: &ControlId,
+        record: &ControlRecord,
+        basis: Option<&Version>,
+    ) -> impl Future<Output = Written> + Send;
+
+    /// Calls an agent; gives up after `timeout`.
+    fn call(
+        &self,
+        seat: &Seat,
+        request: &Request,
+        hold: Millis,
+        timeout: Millis,
+    ) -> impl Future<Output = Result<Answer, CallFailure>> + Send;
+
+    /// Gathers second opinions on a member.
+    fn gather(&self, seat: &Seat) -> impl Future<Output = Opinions> + Send;
+
+    /// Writes flag and tags of a member.
+    fn mirror(&self, seat: &Seat, mirror: &Mirror) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// The devices that a query condition finds. The answer may lag behind by half an hour.
+    fn select(&self, condition: &str) -> impl Future<Output = Result<Vec<MemberId>, Error>> + Send;
+
+    /// Whether a device exists. Never lags.
+    fn exists(&self, member: &MemberId) -> impl Future<Output = Result<bool, Error>> + Send;
+
+    /// The deployments that would overwrite what we write into the twin of `agent_module`.
+    fn reassertions(&self, agent_module: &str) -> impl Future<Output = Result<Vec<Reassertion>, Error>> + Send;
+}
+
+/// A record and its version, or that there is none.
+pub type Read<T> = Result<Option<(T, Version)>, Error>;
+
+/// The version after a write.
+pub type Written = Result<Version, NotWritten>;
+
+/// Why a write cannot be relied on.
+#[derive(Debug, thiserror::Error)]
+pub enum NotWritten {
+    /// Somebody else wrote first; nothing of ours was written.
+    #[error("somebody else wrote first")]
+    Conflict,
+    /// Nothing was written.
+    #[error("nothing was written")]
+    Failed(#[source] Error),
+    /// It may or may not have been written.
+    #[error("it may or may not have been written")]
+    Unsure(#[source] Error),
+}
+
+/// Why something at the hub did not work.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The hub does not take the credentials.
+    #[error("IoT Hub does not accept the credentials or grants them too little: {0}")]
+    Unauthorised(String),
+    /// The hub cannot be reached.
+    #[error("IoT Hub cannot be reached: {0}")]
+    Unreachable(String),
+    /// The hub is throttling, or the day's quota is used up.
+    #[error("IoT Hub is throttling: {0}")]
+    Throttled(String),
+    /// The thing is not there.
+    #[error("{0} does not exist in IoT Hub")]
+    NotFound(String),
+    /// A document in the hub makes no sense.
+    #[error("{what} makes no sense: {why}")]
+    Malformed {
+        /// Which document.
+        what: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The hub refuses, or is out of order.
+    #[error("IoT Hub says: {0}")]
+    Refused(String),
+}
+
+impl Error {
+    /// Whether the same may succeed later without anybody mending anything.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Unreachable(_) | Self::Throttled(_))
+    }
+
+    /// As a reason why a call brought no answer.
+    pub fn as_call_failure(&self) -> CallFailure {
+        match self {
+            Self::Unauthorised(_) => CallFailure::Unauthorised,
+            Self::Unreachable(_) => CallFailure::HubUnreachable,
+            Self::Throttled(_) => CallFailure::Throttled,
+            Self::NotFound(_) => CallFailure::NotFound,
+            Self::Malformed { .. } => CallFailure::BadAnswer(self.to_string()),
+            Self::Refused(said) => CallFailure::Rejected(said.clone()),
+        }
+    }
+}
+
+/// An error and its causes in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut said = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        said = format!("{said}: {error}");
+        cause = error.source();
+    }
+    said
+}
