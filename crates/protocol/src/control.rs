@@ -74,7 +74,13 @@ mod tests {
     fn nonsense_is_named() {
         let tags =
             json!({ "ha": { "v": 1, "kind": "pool", "owner": "", "epoch": -1, "beat": 0.5, "given_back": "no" } });
-        expect![""].assert_eq(&decode(&tags).expect_err("malformed").to_string());
+        expect![[r#"
+            ha.kind: expected "control", found "pool"; remove the key ha from this device's tags; a controller then takes charge anew
+            ha.owner: expected a text of 1 to 128 bytes, found ""; remove the key ha from this device's tags; a controller then takes charge anew
+            ha.epoch: expected a whole number from 0 to 4503599627370495, found -1; remove the key ha from this device's tags; a controller then takes charge anew
+            ha.ttl_ms: expected a whole number from 0 to 4503599627370495, found nothing; remove the key ha from this device's tags; a controller then takes charge anew
+            ha.beat: expected a whole number from 0 to 4503599627370495, found 0.5; remove the key ha from this device's tags; a controller then takes charge anew
+            ha.given_back: expected true or false, found "no"; remove the key ha from this device's tags; a controller then takes charge anew"#]].assert_eq(&decode(&tags).expect_err("malformed").to_string());
     }
 
     #[test]
@@ -86,7 +92,7 @@ mod tests {
             beat: u64::MAX,
             given_back: false,
         };
-        expect![""].assert_eq(&patch(&record).expect_err("too big").to_string());
+        expect![[r#"ha.epoch: 4503599627370496 is above 4503599627370495, the most that a twin carries; use a new pool name or control device"#]].assert_eq(&patch(&record).expect_err("too big").to_string());
     }
 
     proptest! {

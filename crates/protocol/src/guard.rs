@@ -7,7 +7,7 @@
 //!
 //! ```
 //! use ha_core::ids::Term;
-//! use ha_protocol::guard::TermGuard;
+//! use iotedge_ha_protocol::guard::TermGuard;
 //!
 //! let mut guard = TermGuard::resume(Term(6));
 //! assert!(guard.accept(Term(7)).is_ok());

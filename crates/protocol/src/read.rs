@@ -104,20 +104,17 @@ impl<'a> Fields<'a> {
         self.inner(name)
     }
 
-    /// A list of objects within; empty if absent, nothing if it is no such list.
-    pub(crate) fn list(&self, name: &str, max: usize) -> Option<Vec<Fields<'a>>> {
+    /// A list of objects within; empty if absent. Every entry is read, so that every problem is noted.
+    pub(crate) fn list<T>(&self, name: &str, max: usize, read: impl Fn(&Fields<'_>) -> Option<T>) -> Option<Vec<T>> {
         let Some(value) = self.value(name) else { return Some(Vec::new()) };
-        match value {
-            Value::Array(entries) if entries.len() <= max => entries
-                .iter()
-                .enumerate()
-                .map(|(i, entry)| self.reader.fields(format!("{}[{i}]", self.path_of(name)), entry))
-                .collect(),
-            _ => {
-                self.reader.note(self.path_of(name), format!("a list of at most {max} entries"), found(value));
-                None
-            }
-        }
+        let Some(entries) = value.as_array().filter(|entries| entries.len() <= max) else {
+            self.refuse(name, format!("a list of at most {max} entries"));
+            return None;
+        };
+        let path = self.path_of(name);
+        let entries = entries.iter().enumerate();
+        let entries = entries.map(|(i, entry)| read(&self.reader.fields(format!("{path}[{i}]"), entry)?));
+        entries.collect::<Vec<_>>().into_iter().collect()
     }
 
     /// The names of all fields that are not null.
@@ -146,10 +143,12 @@ impl<'a> Fields<'a> {
     }
 }
 
+type Parse<T> = Box<dyn Fn(&Value) -> Option<T>>;
+
 /// What a field should hold.
 pub(crate) struct Kind<T> {
     expected: String,
-    parse: Box<dyn Fn(&Value) -> Option<T>>,
+    parse: Parse<T>,
     secret: bool,
 }
 
@@ -221,7 +220,8 @@ pub(crate) fn word<T: Clone + 'static>(words: &[(&'static str, T)]) -> Kind<T> {
     let listed: Vec<String> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
     let words = words.to_vec();
     let find = move |t: &str| words.iter().find(|(word, _)| *word == t).map(|(_, value)| value.clone());
-    Kind::of_text(format!("one of {}", listed.join(", ")), find)
+    let expected = if listed.len() == 1 { listed.concat() } else { format!("one of {}", listed.join(", ")) };
+    Kind::of_text(expected, find)
 }
 
 /// The version of the shape: ours, or none.
@@ -239,7 +239,7 @@ fn found(value: &Value) -> String {
         Value::Bool(b) => b.to_string(),
         Value::Number(n) => n.to_string(),
         Value::String(s) => format!("{:?}", text::bounded(s, 40)),
-        Value::Array(entries) => format!("a list of {} entries", entries.len()),
+        Value::Array(entries) => format!("a list (length {})", entries.len()),
         Value::Object(_) => "an object".to_owned(),
     }
 }

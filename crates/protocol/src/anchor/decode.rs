@@ -44,13 +44,13 @@ fn read_anchor(fields: &Fields<'_>) -> Option<Anchor> {
     let since = fields.need("since", &time());
     let status = fields.take("status", &sentence(STATUS_MAX));
     let paused = fields.inner("paused").and_then(|inner| read_mark(&inner));
-    let maintenance = read_list(fields, "maintenance", MAINTENANCE_MAX, |entry| {
+    let maintenance = fields.list("maintenance", MAINTENANCE_MAX, |entry| {
         let member = entry.need("member", &member());
         let mark = read_mark(entry);
         Some((member?, mark?))
     });
-    let history = read_list(fields, "history", HISTORY_MAX, read_transition);
-    let settled = read_list(fields, "settled", HISTORY_MAX, read_settled);
+    let history = fields.list("history", HISTORY_MAX, read_transition);
+    let settled = fields.list("settled", HISTORY_MAX, read_settled);
     let mut anchor = Anchor::vacant(pool?, control?, term?, ttl?, epoch?, since?);
     anchor.holder = holder;
     anchor.status = status;
@@ -59,17 +59,6 @@ fn read_anchor(fields: &Fields<'_>) -> Option<Anchor> {
     anchor.history = history?;
     anchor.settled = settled?;
     Some(anchor)
-}
-
-/// Reads every entry, so that every problem is noted.
-fn read_list<T>(
-    fields: &Fields<'_>,
-    name: &str,
-    max: usize,
-    read: impl Fn(&Fields<'_>) -> Option<T>,
-) -> Option<Vec<T>> {
-    let read: Vec<Option<T>> = fields.list(name, max)?.iter().map(read).collect();
-    read.into_iter().collect()
 }
 
 fn read_mark(fields: &Fields<'_>) -> Option<Mark> {

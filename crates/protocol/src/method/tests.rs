@@ -77,39 +77,39 @@ fn refusals_say_why() {
         Some(&KEY),
         "press_1",
         |_| {},
-        expect!["404 no method of this agent; update it to the controller's version"],
+        expect![[r#"404 no method of this agent; update it to the controller's version"#]],
     );
     check_refused(
         GRANT,
         None,
         "press_1",
         |_| {},
-        expect!["503 no key has reached this agent yet; it comes with the module twin, try again in a moment"],
+        expect![[r#"503 no key has reached this agent yet; it comes with the module twin, try again in a moment"#]],
     );
     check_refused(
         GRANT,
         Some(&KEY),
         "press_2",
         |_| {},
-        expect!["404 this agent serves the pool press_2; check which module the controller calls"],
+        expect![[r#"404 this agent serves the pool press_2; check which module the controller calls"#]],
     );
     check_refused(
         GRANT,
         Some(&MemberKey::from_bytes([8; 32])),
         "press_1",
         |_| {},
-        expect![
-            "401 the request was not made with this member's key for this pool; let the controller install the key anew"
-        ],
+        expect![[
+            r#"401 the request was not made with this member's key for this pool; let the controller install the key anew"#
+        ]],
     );
     check_refused(
         GRANT,
         Some(&KEY),
         "press_1",
         |body| *body = json!([1]),
-        expect![
-            "400 haGrant: expected an object, found a list of 1 entries; check that controller and agent are of matching versions"
-        ],
+        expect![[
+            r#"400 haGrant: expected an object, found a list (length 1); check that controller and agent are of matching versions"#
+        ]],
     );
     check_refused(
         GRANT,
@@ -132,7 +132,7 @@ fn an_agent_that_could_not_read_says_so_to_the_controller() {
     let (status, body) = encode_error(&Error::NoKey);
     let error = decode_reply(i64::from(status), &body).expect_err("an error");
     assert!(error.is_transient());
-    expect!["the agent answered with status 503: no key has reached this agent yet; it comes with the module twin, try again in a moment"]
+    expect![[r#"the agent answered with status 503: no key has reached this agent yet; it comes with the module twin, try again in a moment"#]]
         .assert_eq(&error.to_string());
 }
 
