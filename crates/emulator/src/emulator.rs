@@ -1,0 +1,147 @@
+//! Start, run, stop.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::access::Access;
+use crate::error::Error;
+use crate::files::{self, Readers};
+use crate::hub::{DeviceBody, Dice, Expect, Hub, Id, ModuleBody};
+use crate::options::{Options, Seed};
+use crate::rest::{self, App};
+use crate::running::Running;
+use crate::secrets::Secrets;
+use crate::shell::Shell;
+use crate::{listen, mqtt, snapshot, tls};
+
+/// An IoT Hub in this process.
+#[derive(Debug)]
+pub struct Emulator;
+
+impl Emulator {
+    /// Opens the ports and serves until [`Running::shutdown`] or until the value is dropped.
+    ///
+    /// # Errors
+    /// When a port is taken, or a file of the state folder or the snapshot is damaged or cannot be written.
+    pub async fn start(options: Options) -> Result<Running, Error> {
+        // Whoever embeds us may have installed it already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut dice = Dice::new(options.random_seed.unwrap_or_else(rand::random));
+        if let Some(folder) = &options.state_dir {
+            std::fs::create_dir_all(folder).map_err(Error::write(folder))?;
+        }
+        let secrets = Secrets::take(options.state_dir.as_deref(), &mut dice)?;
+        let identity = tls::identity(options.state_dir.as_deref(), options.bind, &options.host_names)?;
+        let ca_file = ca_file(&options, &identity.ca_pem)?;
+        let hub = open_hub(&options, dice)?;
+        let https = listen::open(SocketAddr::new(options.bind, options.https_port)).await?;
+        let mqtt = listen::open(SocketAddr::new(options.bind, options.mqtt_port)).await?;
+        let (https_addr, mqtt_addr) = (local(&https)?, local(&mqtt)?);
+        let access = Access::new(secrets.policies, names(&options));
+        let shell = Arc::new(Shell::new(hub, access));
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let control_token = options.control_token.clone();
+        let control_token = control_token.unwrap_or(secrets.control_token);
+        let app = App { shell: Arc::clone(&shell), control_token: control_token.clone().into(), stop: stop.clone() };
+        open_doors(&app, https, mqtt, &identity.config, &tasks);
+        if let Some(path) = &options.snapshot {
+            snapshot_now(&shell, path).await?;
+            tasks.spawn(snapshot::keep(Arc::clone(&shell), path.clone(), stop.clone()));
+        }
+        tasks.close();
+        tracing::info!(https = %https_addr, mqtt = %mqtt_addr, "the hub is open");
+        Ok(Running {
+            https_addr,
+            mqtt_addr,
+            ca_pem: identity.ca_pem,
+            ca_file,
+            control_token,
+            host_name: options.host_names.first().cloned(),
+            shell,
+            stop,
+            tasks,
+            snapshot: options.snapshot,
+        })
+    }
+}
+
+fn open_doors(
+    app: &App,
+    https: TcpListener,
+    mqtt: TcpListener,
+    config: &Arc<rustls::ServerConfig>,
+    tasks: &TaskTracker,
+) {
+    let rest_app = app.clone();
+    tasks.spawn(listen::accept(https, Arc::clone(config), tasks.clone(), app.stop.clone(), move |stream| {
+        rest::accept(rest_app.clone(), stream)
+    }));
+    let (shell, stop) = (Arc::clone(&app.shell), app.stop.clone());
+    tasks.spawn(listen::accept(mqtt, Arc::clone(config), tasks.clone(), app.stop.clone(), move |stream| {
+        mqtt::serve(Arc::clone(&shell), stream, "tls", stop.clone())
+    }));
+}
+
+fn open_hub(options: &Options, dice: Dice) -> Result<Hub, Error> {
+    let lag = SignedDuration::try_from(options.index_lag).map_err(|e| Error::Option(format!("index_lag: {e}")))?;
+    let mut hub = Hub::new(dice, lag);
+    let now = Timestamp::now();
+    if let Some(path) = &options.snapshot
+        && let Some(saved) = snapshot::read(path)?
+    {
+        hub.load(saved, now).map_err(|reason| Error::Damaged { path: path.clone(), reason })?;
+    }
+    for seed in &options.seed {
+        plant(&mut hub, seed, now).map_err(Error::Option)?;
+    }
+    Ok(hub)
+}
+
+/// Makes a device and its modules unless they are there.
+pub(crate) fn plant(hub: &mut Hub, seed: &Seed, now: Timestamp) -> Result<(), String> {
+    let refused = |refusal: crate::hub::Refusal| format!("seed {}: {refusal}", seed.device);
+    if !hub.exists(&Id::device(&seed.device)) {
+        let body = serde_json::json!({"capabilities": {"iotEdge": seed.edge}});
+        let body = DeviceBody::read(body).map_err(refused)?;
+        hub.put_device(&seed.device, &body, &Expect::Nothing, now).map_err(refused)?;
+    }
+    for module in &seed.modules {
+        if !hub.exists(&Id::module(&seed.device, module)) {
+            let body = ModuleBody::default();
+            hub.put_module(&seed.device, module, &body, &Expect::Nothing, now).map_err(refused)?;
+        }
+    }
+    Ok(())
+}
+
+fn ca_file(options: &Options, ca_pem: &str) -> Result<Option<PathBuf>, Error> {
+    if let Some(path) = &options.ca_file {
+        files::write(path, ca_pem.as_bytes(), Readers::Everyone).map_err(Error::write(path))?;
+        return Ok(Some(path.clone()));
+    }
+    Ok(options.state_dir.as_ref().map(|folder| tls::ca_path(folder)))
+}
+
+fn names(options: &Options) -> Vec<String> {
+    let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), options.bind.to_string()];
+    names.extend(options.host_names.iter().cloned());
+    names
+}
+
+fn local(listener: &TcpListener) -> Result<SocketAddr, Error> {
+    listener.local_addr().map_err(|source| Error::Listen { address: "a port".into(), source })
+}
+
+/// A place that cannot be written is better known at the start than after an hour.
+async fn snapshot_now(shell: &Arc<Shell>, path: &Path) -> Result<(), Error> {
+    if snapshot::write(shell, path).await {
+        return Ok(());
+    }
+    Err(Error::Option(format!("cannot write the snapshot {}", path.display())))
+}

@@ -1,0 +1,178 @@
+//! What an IoT Hub does, without sockets, clock or dice of its own.
+//!
+//! Every call that changes something takes the time. Afterwards drain [`Hub::take_effects`]: what the hub wants
+//! told to connections, in the order it happened.
+
+mod body;
+mod bulk;
+mod configuration;
+mod dice;
+mod expect;
+mod identity;
+mod index;
+mod limits;
+mod link;
+mod module;
+mod query;
+mod refusal;
+mod registry;
+mod saved;
+mod section;
+mod time;
+mod twin;
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+pub use body::{DeviceBody, ModuleBody};
+pub use bulk::BulkOutcome;
+pub use dice::Dice;
+pub use expect::Expect;
+pub use identity::{Authentication, Id, Key};
+pub use index::{PAGE_MAX, Page};
+pub use link::{Attached, Channel, LinkView, Proof, Session, Subscriptions};
+pub use refusal::{Code, Refusal};
+pub use registry::Shown;
+pub use saved::Saved;
+pub use time::print as print_time;
+
+use configuration::Configuration;
+use identity::Device;
+use index::Index;
+use link::Connection;
+
+/// The whole hub.
+#[derive(Debug)]
+pub struct Hub {
+    devices: BTreeMap<String, Device>,
+    configurations: BTreeMap<String, Configuration>,
+    links: BTreeMap<Id, Connection>,
+    kept: BTreeMap<Id, Subscriptions>,
+    index: Index,
+    dice: Dice,
+    last_ticks: i128,
+    revision: u64,
+    effects: Vec<Effect>,
+}
+
+/// What connections are to be told.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Desired properties were written.
+    Desired {
+        /// Whose.
+        id: Id,
+        /// The section's new version.
+        version: u64,
+        /// The patch as it came, or the whole section after a replacement, with `$version`.
+        body: Value,
+    },
+    /// A connection is to be closed.
+    Cut {
+        /// Which.
+        session: Session,
+        /// Why, for the log.
+        reason: &'static str,
+    },
+}
+
+/// Whether and how an identity may connect.
+#[derive(Debug, Clone)]
+pub struct Admission {
+    /// Keys that its tokens may be signed with; a policy with DeviceConnect may sign as well.
+    pub keys: Vec<Key>,
+}
+
+/// Why an identity may not connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Barred {
+    /// The device is not registered.
+    #[error("unknown device")]
+    UnknownDevice,
+    /// The module is not registered.
+    #[error("unknown module")]
+    UnknownModule,
+    /// The device is disabled.
+    #[error("the device is disabled")]
+    Disabled,
+}
+
+impl Hub {
+    /// An empty hub whose queries trail by `index_lag`.
+    pub fn new(dice: Dice, index_lag: SignedDuration) -> Self {
+        Self {
+            devices: BTreeMap::new(),
+            configurations: BTreeMap::new(),
+            links: BTreeMap::new(),
+            kept: BTreeMap::new(),
+            index: Index::new(index_lag),
+            dice,
+            last_ticks: 0,
+            revision: 0,
+            effects: Vec::new(),
+        }
+    }
+
+    /// `GET /twins/{id}` or `/twins/{id}/modules/{mid}`
+    pub fn twin(&self, id: &Id) -> Result<Value, Refusal> {
+        let device = self.find(&id.device)?;
+        let Some(name) = &id.module else {
+            return Ok(device.show_twin(&id.device));
+        };
+        let module = device.modules.get(name);
+        module
+            .map(|module| module.show_twin(&id.device, device, name))
+            .ok_or_else(|| Refusal::device_not_found(&id.device))
+    }
+
+    /// Whether there is such an identity.
+    pub fn exists(&self, id: &Id) -> bool {
+        self.devices.get(&id.device).is_some_and(|device| {
+            let module = id.module.as_ref();
+            module.is_none_or(|name| device.modules.contains_key(name))
+        })
+    }
+
+    /// Whether the identity may connect, and with which keys.
+    pub fn admit(&self, id: &Id) -> Result<Admission, Barred> {
+        let device = self.devices.get(&id.device).ok_or(Barred::UnknownDevice)?;
+        let authentication = match &id.module {
+            None => &device.authentication,
+            Some(name) => {
+                let module = device.modules.get(name).ok_or(Barred::UnknownModule)?;
+                &module.authentication
+            }
+        };
+        if !device.enabled {
+            return Err(Barred::Disabled);
+        }
+        Ok(Admission { keys: authentication.keys().into_iter().cloned().collect() })
+    }
+
+    /// The identity's primary key, for connection strings.
+    pub fn primary_key(&self, id: &Id) -> Option<Key> {
+        let device = self.devices.get(&id.device)?;
+        let authentication = match &id.module {
+            None => &device.authentication,
+            Some(name) => &device.modules.get(name)?.authentication,
+        };
+        authentication.keys().first().map(|key| (*key).clone())
+    }
+
+    /// Moves with every change that is worth keeping.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// What happened since the last call.
+    pub fn take_effects(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.effects)
+    }
+
+    fn changed(&mut self, id: &Id, now: Timestamp) {
+        self.revision += 1;
+        self.index.note(id, now);
+    }
+}

@@ -1,0 +1,42 @@
+//! The part of the hub that outlives the process.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::configuration::Configuration;
+use super::identity::Device;
+use super::{Hub, Id};
+
+const VERSION: u32 = 1;
+
+/// Identities, twins and configurations; no connections.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Saved {
+    v: u32,
+    devices: BTreeMap<String, Device>,
+    configurations: BTreeMap<String, Configuration>,
+}
+
+impl Hub {
+    /// A copy to write down.
+    pub fn save(&self) -> Saved {
+        Saved { v: VERSION, devices: self.devices.clone(), configurations: self.configurations.clone() }
+    }
+
+    /// Fills an empty hub from what was written down; refuses another version's file.
+    pub fn load(&mut self, saved: Saved, now: Timestamp) -> Result<(), String> {
+        if saved.v != VERSION {
+            return Err(format!("version {} (this is {VERSION})", saved.v));
+        }
+        self.devices = saved.devices;
+        self.configurations = saved.configurations;
+        let names: Vec<String> = self.devices.keys().cloned().collect();
+        for name in names {
+            self.changed(&Id::device(name), now);
+        }
+        Ok(())
+    }
+}

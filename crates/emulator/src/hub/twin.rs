@@ -1,0 +1,243 @@
+//! Twins: tags, desired and reported properties, their counters and etags.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::expect::Expect;
+use super::limits::{self, Violation};
+use super::refusal::Refusal;
+use super::section::{Section, Stamp, merge};
+use super::time;
+use super::{Effect, Hub, Id};
+
+/// The twin of one identity.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Twin {
+    etag: u64,
+    tags: Map<String, Value>,
+    desired: Section,
+    reported: Section,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    model_id: Option<String>,
+}
+
+/// What a back end sends to change a twin; everything else in its body is ignored.
+#[derive(Debug, Default)]
+struct Change {
+    tags: Option<Map<String, Value>>,
+    desired: Option<Map<String, Value>>,
+}
+
+impl Twin {
+    /// A twin as it is born. Module twins are born with the oldest date there is, device twins with the present.
+    pub fn new(born: &str) -> Self {
+        Self { etag: 1, tags: Map::new(), desired: Section::new(born), reported: Section::new(born), model_id: None }
+    }
+
+    /// The back end's compare-and-swap token: base64 of a big-endian counter.
+    pub fn etag(&self) -> String {
+        STANDARD.encode(self.etag.to_be_bytes())
+    }
+
+    /// What the service API shows as `version`.
+    pub fn version(&self) -> u64 {
+        self.etag + self.reported.version()
+    }
+
+    /// Tags, absent when empty.
+    pub fn tags(&self) -> Option<Value> {
+        (!self.tags.is_empty()).then(|| Value::Object(self.tags.clone()))
+    }
+
+    /// `properties` as the service API shows them.
+    pub fn properties(&self) -> Value {
+        json!({"desired": self.desired.full(), "reported": self.reported.full()})
+    }
+
+    /// The model a device named when it connected.
+    pub fn model_id(&self) -> Option<&str> {
+        self.model_id.as_deref()
+    }
+
+    /// What the device sees of its twin.
+    pub fn own_view(&self) -> Value {
+        json!({"desired": self.desired.plain(), "reported": self.reported.plain()})
+    }
+
+    fn apply(&mut self, change: &Change, at: &str, replace: bool) -> Result<bool, Violation> {
+        let mut next = self.clone();
+        if let Some(tags) = &change.tags {
+            limits::check_patch(tags)?;
+            if replace {
+                next.tags.clear();
+            }
+            merge(&mut next.tags, tags);
+            limits::check_size(&next.tags, limits::TAGS_CHARS_MAX)?;
+        }
+        if let Some(desired) = &change.desired {
+            limits::check_patch(desired)?;
+            let stamp = Stamp { at, versioned: true };
+            if replace {
+                next.desired.replace(desired, stamp);
+            } else {
+                next.desired.merge(desired, stamp);
+            }
+            limits::check_size(next.desired.body(), limits::PROPERTIES_CHARS_MAX)?;
+        }
+        let written = change.tags.is_some() || change.desired.is_some();
+        next.etag += u64::from(written);
+        *self = next;
+        Ok(written)
+    }
+
+    fn report(&mut self, patch: &Map<String, Value>, at: &str) -> Result<u64, Violation> {
+        let patch = strip(patch);
+        limits::check_patch(&patch)?;
+        let mut next = self.reported.clone();
+        let stamp = Stamp { at, versioned: false };
+        next.merge(&patch, stamp);
+        limits::check_size(next.body(), limits::PROPERTIES_CHARS_MAX)?;
+        self.reported = next;
+        Ok(self.reported.version())
+    }
+}
+
+impl Hub {
+    /// Merges tags and desired properties; counts as one write however much it holds.
+    pub fn patch_twin(&mut self, id: &Id, body: &Value, expect: &Expect, now: Timestamp) -> Result<Value, Refusal> {
+        let change = Change::read(body)?;
+        self.write_twin(id, &change, expect, now, false)
+    }
+
+    /// Replaces tags and desired properties; a section that the body leaves out becomes empty.
+    pub fn replace_twin(&mut self, id: &Id, body: &Value, expect: &Expect, now: Timestamp) -> Result<Value, Refusal> {
+        let mut change = Change::read_all(body)?;
+        change.tags.get_or_insert_default();
+        change.desired.get_or_insert_default();
+        self.write_twin(id, &change, expect, now, true)
+    }
+
+    /// Gives a twin that was just born its first content: no write, so no counter moves.
+    pub(super) fn seed_twin(&mut self, id: &Id, body: &Value) -> Result<(), Refusal> {
+        let change = Change::read(body)?;
+        let twin = self.twin_of_mut(id)?;
+        let mut next = Twin::new(time::NEVER);
+        next.reported.clone_from(&twin.reported);
+        next.apply(&change, time::NEVER, false).map_err(|violation| Refusal::argument(violation.to_string()))?;
+        if let Some(desired) = &change.desired {
+            next.desired = Section::seeded(desired, time::NEVER);
+        } else {
+            next.desired.clone_from(&twin.desired);
+        }
+        next.etag = 1;
+        *twin = next;
+        Ok(())
+    }
+
+    /// Sets desired properties as a deployment does: the body becomes the whole section.
+    pub fn impose_desired(&mut self, id: &Id, desired: Map<String, Value>, now: Timestamp) -> Result<(), Refusal> {
+        let change = Change { tags: None, desired: Some(desired) };
+        self.write_twin_with(id, &change, now, true).map(|_| ())
+    }
+
+    /// What a device gets when it asks for its twin.
+    pub fn own_twin(&self, id: &Id) -> Result<Value, Refusal> {
+        Ok(self.twin_of(id)?.own_view())
+    }
+
+    /// Merges reported properties; the answer is the section's new version.
+    pub fn report(&mut self, id: &Id, patch: &Map<String, Value>, now: Timestamp) -> Result<u64, Refusal> {
+        let at = time::print(now);
+        let version =
+            self.twin_of_mut(id)?.report(patch, &at).map_err(|violation| Refusal::argument(violation.to_string()))?;
+        self.changed(id, now);
+        Ok(version)
+    }
+
+    fn write_twin(
+        &mut self,
+        id: &Id,
+        change: &Change,
+        expect: &Expect,
+        now: Timestamp,
+        replace: bool,
+    ) -> Result<Value, Refusal> {
+        let twin = self.twin_of(id)?;
+        if !expect.allows(&twin.etag()) {
+            return Err(Refusal::twin_etag(&id.device));
+        }
+        self.write_twin_with(id, change, now, replace)?;
+        self.twin(id)
+    }
+
+    fn write_twin_with(&mut self, id: &Id, change: &Change, now: Timestamp, replace: bool) -> Result<(), Refusal> {
+        let at = time::print(now);
+        let twin = self.twin_of_mut(id)?;
+        let written = twin.apply(change, &at, replace).map_err(|violation| Refusal::argument(violation.to_string()))?;
+        if let Some(desired) = &change.desired {
+            let version = twin.desired.version();
+            let mut body = desired.clone();
+            body.insert("$version".into(), version.into());
+            self.effects.push(Effect::Desired { id: id.clone(), version, body: Value::Object(body) });
+        }
+        if written {
+            self.changed(id, now);
+        }
+        Ok(())
+    }
+
+    fn twin_of(&self, id: &Id) -> Result<&Twin, Refusal> {
+        let device = self.devices.get(&id.device);
+        let twin = match &id.module {
+            None => device.map(|d| &d.twin),
+            Some(module) => device.and_then(|d| d.modules.get(module)).map(|m| &m.twin),
+        };
+        twin.ok_or_else(|| Refusal::device_not_found(&id.device))
+    }
+
+    fn twin_of_mut(&mut self, id: &Id) -> Result<&mut Twin, Refusal> {
+        let device = self.devices.get_mut(&id.device);
+        let twin = match &id.module {
+            None => device.map(|d| &mut d.twin),
+            Some(module) => device.and_then(|d| d.modules.get_mut(module)).map(|m| &mut m.twin),
+        };
+        twin.ok_or_else(|| Refusal::device_not_found(&id.device))
+    }
+}
+
+impl Change {
+    /// Reads a patch. A section with nothing of its own in it is no write.
+    fn read(body: &Value) -> Result<Self, Refusal> {
+        let mut change = Self::read_all(body)?;
+        change.tags = change.tags.filter(|tags| !tags.is_empty());
+        change.desired = change.desired.filter(|desired| !desired.is_empty());
+        Ok(change)
+    }
+
+    fn read_all(body: &Value) -> Result<Self, Refusal> {
+        let body = body.as_object().ok_or_else(|| Refusal::argument("a JSON object is expected"))?;
+        let properties = section(body, "properties")?;
+        let desired = match properties {
+            Some(properties) => section(properties, "desired")?.map(strip),
+            None => None,
+        };
+        Ok(Self { tags: section(body, "tags")?.cloned(), desired })
+    }
+}
+
+fn section<'a>(body: &'a Map<String, Value>, name: &str) -> Result<Option<&'a Map<String, Value>>, Refusal> {
+    match body.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Object(map)) => Ok(Some(map)),
+        Some(_) => Err(Refusal::argument(format!("'{name}' must be an object"))),
+    }
+}
+
+/// `$metadata` and `$version` in a body are the hub's own and ignored.
+fn strip(section: &Map<String, Value>) -> Map<String, Value> {
+    let own = |key: &str| key == "$metadata" || key == "$version";
+    section.iter().filter(|(key, _)| !own(key)).map(|(key, value)| (key.clone(), value.clone())).collect()
+}

@@ -1,0 +1,17 @@
+//! MQTT 3.1.1 as IoT Hub speaks it, over any stream.
+
+mod claim;
+mod flow;
+mod machine;
+mod opening;
+mod session;
+mod topic;
+
+pub(crate) use session::serve;
+
+/// The longest silence the hub bears, whatever keep-alive was asked for.
+const SILENCE_MAX_MS: u64 = 1_767_000;
+/// A CONNECT must be complete within this.
+const CONNECT_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
+/// The longest packet after CONNECT: 256 KB of payload and its topic.
+const PACKET_BYTES_MAX: u32 = 280_000;

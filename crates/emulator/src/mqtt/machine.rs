@@ -1,0 +1,315 @@
+//! One connection's packets, without sockets: bytes in, bytes out.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use mqtt_protocol_core::mqtt;
+use mqtt_protocol_core::mqtt::common::Cursor;
+use mqtt_protocol_core::mqtt::connection::{ConnectionOptions, Event};
+use mqtt_protocol_core::mqtt::packet::{Packet, Qos, v3_1_1};
+use mqtt_protocol_core::mqtt::prelude::*;
+use mqtt_protocol_core::mqtt::result_code::{ConnectReturnCode, MqttError, SubackReturnCode};
+use serde_json::{Map, Value};
+
+use super::PACKET_BYTES_MAX;
+use super::topic::{self, Inbound};
+use crate::hub::{Id, Session, Subscriptions};
+use crate::meters::Meter;
+use crate::shell::{Message, MethodAnswer, Parcel, Shell};
+
+const PAYLOAD_BYTES_MAX: usize = 256 * 1024;
+const METHOD_ANSWER_BYTES_MAX: usize = 128 * 1024;
+
+pub(super) type Codec = mqtt::Connection<mqtt::role::Server>;
+
+/// The protocol state of an accepted connection.
+pub(super) struct Machine {
+    shell: Arc<Shell>,
+    codec: Codec,
+    id: Id,
+    session: Session,
+    out: BytesMut,
+    heard: bool,
+}
+
+/// Why a connection ends.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum End {
+    #[error("the client said goodbye")]
+    Disconnect,
+    #[error("the client closed the connection")]
+    Closed,
+    #[error("reading or writing failed: {0}")]
+    Broken(String),
+    #[error("the client broke the protocol: {0:?}")]
+    Protocol(MqttError),
+    #[error("quality of service 2")]
+    QosTwo,
+    #[error("a packet id of zero")]
+    NoPacketId,
+    #[error("publishing to a topic that is not its own")]
+    ForeignTopic,
+    #[error("a payload over the limit")]
+    TooLarge,
+    #[error("silence for longer than the keep-alive allows")]
+    Silence,
+    #[error("the shared access signature has expired")]
+    Expired,
+    #[error("closed by the hub")]
+    ByHub,
+    #[error("it reads too slowly")]
+    TooSlow,
+    #[error("the emulator stops")]
+    Stop,
+}
+
+/// A codec set up for bytes from strangers.
+pub(super) fn codec() -> Codec {
+    let options = ConnectionOptions::new().maximum_packet_size_recv(PACKET_BYTES_MAX).receive_maximum(100);
+    let mut codec = Codec::with_options(mqtt::Version::V3_1_1, options);
+    codec.set_auto_ping_response(true);
+    codec
+}
+
+/// Feeds a complete CONNECT; answers with it and with the number of bytes it took.
+pub(super) fn open(codec: &mut Codec, bytes: &[u8]) -> Result<(v3_1_1::Connect, usize), MqttError> {
+    let mut cursor = Cursor::new(bytes);
+    let mut connect = None;
+    for event in codec.recv(&mut cursor) {
+        match event {
+            Event::NotifyPacketReceived(Packet::V3_1_1Connect(packet)) => connect = Some(packet),
+            Event::NotifyError(e) => return Err(e),
+            _ => {}
+        }
+    }
+    let taken = usize::try_from(cursor.position()).unwrap_or(bytes.len());
+    connect.map(|packet| (packet, taken)).ok_or(MqttError::ProtocolError)
+}
+
+/// The bytes of a refusal.
+pub(super) fn refusal(codec: &mut Codec, code: ConnectReturnCode) -> Bytes {
+    let mut out = BytesMut::new();
+    if let Ok(packet) = v3_1_1::Connack::builder().return_code(code).session_present(false).build() {
+        collect(codec.checked_send(packet), &mut out);
+    }
+    out.freeze()
+}
+
+fn collect(events: Vec<Event>, out: &mut BytesMut) {
+    for event in events {
+        if let Event::RequestSendPacket { packet, .. } = event {
+            out.extend_from_slice(&packet.to_continuous_buffer());
+        }
+    }
+}
+
+impl Machine {
+    /// Takes over the codec of an accepted CONNECT and answers it.
+    pub(super) fn accept(shell: Arc<Shell>, mut codec: Codec, id: Id, session: Session, session_present: bool) -> Self {
+        let mut out = BytesMut::new();
+        if let Ok(packet) =
+            v3_1_1::Connack::builder().return_code(ConnectReturnCode::Accepted).session_present(session_present).build()
+        {
+            collect(codec.checked_send(packet), &mut out);
+        }
+        Self { shell, codec, id, session, out, heard: false }
+    }
+
+    /// What is to be sent since the last call.
+    pub(super) fn take_out(&mut self) -> Bytes {
+        self.out.split().freeze()
+    }
+
+    /// Whether a whole packet has come since the last call: any packet ends a silence.
+    pub(super) fn take_heard(&mut self) -> bool {
+        std::mem::take(&mut self.heard)
+    }
+
+    /// Takes in bytes; `lose` says whether a fault swallows the answer to a method.
+    pub(super) fn take_in(&mut self, bytes: &[u8], lose: &mut impl FnMut() -> bool) -> Result<(), End> {
+        let mut cursor = Cursor::new(bytes);
+        loop {
+            let before = cursor.position();
+            for event in self.codec.recv(&mut cursor) {
+                self.handle(event, lose)?;
+            }
+            if cursor.position() == before {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Publishes to the client at quality of service 0, as the hub does for twins and methods.
+    pub(super) fn publish(&mut self, parcel: Parcel) {
+        self.shell.meters.count(parcel.meter);
+        self.send(&parcel.topic, parcel.payload);
+    }
+
+    fn send(&mut self, topic: &str, payload: Vec<u8>) {
+        let packet = v3_1_1::Publish::builder()
+            .topic_name(topic)
+            .and_then(|builder| builder.qos(Qos::AtMostOnce).payload(payload).build());
+        match packet {
+            Ok(packet) => collect(self.codec.checked_send(packet), &mut self.out),
+            Err(e) => tracing::warn!(id = %self.id, topic, error = ?e, "cannot publish"),
+        }
+    }
+
+    fn handle(&mut self, event: Event, lose: &mut impl FnMut() -> bool) -> Result<(), End> {
+        match event {
+            Event::NotifyPacketReceived(packet) => self.receive(packet, lose),
+            Event::RequestSendPacket { packet, .. } => {
+                self.out.extend_from_slice(&packet.to_continuous_buffer());
+                Ok(())
+            }
+            Event::NotifyError(e) => Err(End::Protocol(e)),
+            Event::RequestClose => Err(End::Protocol(MqttError::ProtocolError)),
+            _ => Ok(()),
+        }
+    }
+
+    fn receive(&mut self, packet: Packet, lose: &mut impl FnMut() -> bool) -> Result<(), End> {
+        self.heard = true;
+        match packet {
+            Packet::V3_1_1Publish(publish) => self.receive_publish(&publish, lose),
+            Packet::V3_1_1Subscribe(subscribe) => self.receive_subscribe(&subscribe),
+            Packet::V3_1_1Unsubscribe(unsubscribe) => self.receive_unsubscribe(&unsubscribe),
+            Packet::V3_1_1Disconnect(_) => Err(End::Disconnect),
+            _ => Ok(()),
+        }
+    }
+
+    fn receive_publish(&mut self, publish: &v3_1_1::Publish, lose: &mut impl FnMut() -> bool) -> Result<(), End> {
+        let packet_id = match publish.qos() {
+            Qos::AtMostOnce => None,
+            Qos::AtLeastOnce => Some(publish.packet_id().filter(|n| *n != 0)),
+            Qos::ExactlyOnce => return Err(End::QosTwo),
+        };
+        let inbound = topic::inbound(&self.id, publish.topic_name()).ok_or(End::ForeignTopic)?;
+        let body = publish.payload().as_slice();
+        if body.len() > PAYLOAD_BYTES_MAX {
+            return Err(End::TooLarge);
+        }
+        match inbound {
+            Inbound::Telemetry(properties) => self.telemetry(properties, publish.retain(), body),
+            Inbound::TwinGet { rid } => self.twin_get(&rid),
+            Inbound::Report { rid } => self.report(&rid, body),
+            Inbound::MethodAnswer { status, rid } => {
+                if lose() {
+                    self.shell.meters.count(Meter::Dropped);
+                } else {
+                    self.method_answer(status, &rid, body)?;
+                }
+            }
+        }
+        if let Some(packet_id) = packet_id {
+            let packet_id = packet_id.ok_or(End::NoPacketId)?;
+            let puback = v3_1_1::Puback::builder().packet_id(packet_id).build();
+            collect(self.codec.checked_send(puback.map_err(End::Protocol)?), &mut self.out);
+        }
+        Ok(())
+    }
+
+    fn telemetry(&mut self, mut properties: Vec<(String, String)>, retain: bool, body: &[u8]) {
+        if retain {
+            properties.push(("mqtt-retain".into(), "true".into()));
+        }
+        let (id, session) = (&self.id, self.session);
+        let at = self.shell.act(|hub, now| {
+            hub.note_messaging(id, session, now);
+            now
+        });
+        self.shell.publish_message(Message {
+            from: self.id.clone(),
+            at,
+            properties,
+            body: Bytes::copy_from_slice(body),
+        });
+    }
+
+    fn twin_get(&mut self, rid: &str) {
+        self.shell.meters.count(Meter::DeviceTwinReads);
+        let twin = self.shell.act(|hub, _| hub.own_twin(&self.id));
+        match twin {
+            Ok(twin) => self.twin_answer(200, rid, "", twin.to_string().into_bytes()),
+            Err(refusal) => self.twin_answer(refusal.code.status(), rid, "", Vec::new()),
+        }
+    }
+
+    fn report(&mut self, rid: &str, body: &[u8]) {
+        self.shell.meters.count(Meter::DeviceReports);
+        let Ok(patch) = serde_json::from_slice::<Map<String, Value>>(body) else {
+            return self.twin_answer(400, rid, "", Vec::new());
+        };
+        let id = &self.id;
+        match self.shell.act(|hub, now| hub.report(id, &patch, now)) {
+            Ok(version) => self.twin_answer(204, rid, &format!("&$version={version}"), Vec::new()),
+            Err(refusal) => {
+                tracing::info!(id = %self.id, error = %refusal, "a reported patch was refused");
+                self.twin_answer(refusal.code.status(), rid, "", Vec::new());
+            }
+        }
+    }
+
+    fn twin_answer(&mut self, status: u16, rid: &str, more: &str, payload: Vec<u8>) {
+        if self.hears(|subscriptions| subscriptions.twin_answers.is_some()) {
+            self.send(&format!("$iothub/twin/res/{status}/?$rid={rid}{more}"), payload);
+        }
+    }
+
+    fn method_answer(&mut self, status: i64, rid: &str, body: &[u8]) -> Result<(), End> {
+        if body.len() > METHOD_ANSWER_BYTES_MAX {
+            return Err(End::TooLarge);
+        }
+        if let Ok(rid) = u64::from_str_radix(rid, 16) {
+            let payload = Bytes::copy_from_slice(body);
+            let answer = MethodAnswer { status, payload };
+            self.shell.answer_call(&self.id, rid, answer);
+        }
+        Ok(())
+    }
+
+    fn receive_subscribe(&mut self, subscribe: &v3_1_1::Subscribe) -> Result<(), End> {
+        let mut codes = Vec::new();
+        for entry in subscribe.entries() {
+            let filter = entry.topic_filter();
+            let Some(channel) = topic::channel(&self.id, filter) else {
+                tracing::info!(id = %self.id, filter, "a subscription was refused");
+                codes.push(SubackReturnCode::Failure);
+                continue;
+            };
+            let (qos, code) = match entry.sub_opts().qos() {
+                Qos::AtMostOnce => (0, SubackReturnCode::SuccessMaximumQos0),
+                _ => (1, SubackReturnCode::SuccessMaximumQos1),
+            };
+            let (id, session) = (&self.id, self.session);
+            self.shell.act(|hub, now| hub.subscribe(id, session, channel, Some(qos), now));
+            codes.push(code);
+        }
+        let suback = v3_1_1::Suback::builder()
+            .packet_id(subscribe.packet_id())
+            .return_codes(codes)
+            .build()
+            .map_err(End::Protocol)?;
+        collect(self.codec.checked_send(suback), &mut self.out);
+        self.shell.links_changed();
+        Ok(())
+    }
+
+    fn receive_unsubscribe(&mut self, unsubscribe: &v3_1_1::Unsubscribe) -> Result<(), End> {
+        for filter in unsubscribe.entries() {
+            if let Some(channel) = topic::channel(&self.id, filter.as_str()) {
+                let (id, session) = (&self.id, self.session);
+                self.shell.act(|hub, now| hub.subscribe(id, session, channel, None, now));
+            }
+        }
+        let unsuback = v3_1_1::Unsuback::builder().packet_id(unsubscribe.packet_id()).build().map_err(End::Protocol)?;
+        collect(self.codec.checked_send(unsuback), &mut self.out);
+        Ok(())
+    }
+
+    fn hears(&self, what: impl FnOnce(&Subscriptions) -> bool) -> bool {
+        let (id, session) = (&self.id, self.session);
+        self.shell.act(|hub, _| hub.subscriptions(id, session).is_some_and(what))
+    }
+}

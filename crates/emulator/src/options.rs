@@ -1,0 +1,102 @@
+//! How to run the emulator.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What can be chosen before the start; the defaults suit a test: loopback, free ports, nothing kept.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Address to bind. Default 127.0.0.1: there is no good reason to show an emulator to a network.
+    pub bind: IpAddr,
+    /// HTTPS: REST, MQTT over WebSocket, control. 0 takes a free port.
+    pub https_port: u16,
+    /// MQTT over TLS. 0 takes a free port. Official device SDKs insist on 8883.
+    pub mqtt_port: u16,
+    /// Names the hub answers to beside `localhost` and the bind address; they also go into the certificate.
+    /// The first one, if any, is the name in printed connection strings.
+    pub host_names: Vec<String>,
+    /// Folder for the authority, its key and the access keys, made at the first start and reused. Without one
+    /// everything is made afresh and kept in memory.
+    pub state_dir: Option<PathBuf>,
+    /// Where to write the authority's certificate for clients, beside or instead of the state folder.
+    pub ca_file: Option<PathBuf>,
+    /// File for identities, twins and configurations, loaded at the start. Without one they end with the process.
+    pub snapshot: Option<PathBuf>,
+    /// How long queries trail behind changes. The real hub: seconds, sometimes minutes.
+    pub index_lag: Duration,
+    /// Devices to make at the start unless they exist already.
+    pub seed: Vec<Seed>,
+    /// Token of the control API; made up when absent.
+    pub control_token: Option<String>,
+    /// Seed of keys and etags, for runs that must repeat.
+    pub random_seed: Option<[u8; 32]>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            https_port: 0,
+            mqtt_port: 0,
+            host_names: Vec::new(),
+            state_dir: None,
+            ca_file: None,
+            snapshot: None,
+            index_lag: Duration::ZERO,
+            seed: Vec::new(),
+            control_token: None,
+            random_seed: None,
+        }
+    }
+}
+
+/// A device to make at the start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seed {
+    /// Device id.
+    pub device: String,
+    /// Whether it is an IoT Edge device.
+    pub edge: bool,
+    /// Modules to give it.
+    pub modules: Vec<String>,
+}
+
+impl Seed {
+    /// Reads `name`, `name:edge`, `name:edge:module,module` or `name::module`.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let mut parts = text.split(':');
+        let device = parts.next().unwrap_or_default().to_owned();
+        let edge = match parts.next() {
+            None | Some("") => false,
+            Some("edge") => true,
+            Some(other) => return Err(format!("'{other}' is not a kind of device; say 'edge'")),
+        };
+        let names = parts.next().unwrap_or_default().split(',');
+        let modules = names.filter(|m| !m.is_empty()).map(str::to_owned).collect();
+        if device.is_empty() || parts.next().is_some() {
+            return Err(format!("'{text}' is not name[:edge[:module,…]]"));
+        }
+        Ok(Self { device, edge, modules })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_by_example() {
+        let seed = |device: &str, edge, modules: &[&str]| Seed {
+            device: device.into(),
+            edge,
+            modules: modules.iter().map(|m| (*m).to_owned()).collect(),
+        };
+        assert_eq!(Seed::parse("a"), Ok(seed("a", false, &[])));
+        assert_eq!(Seed::parse("a:edge"), Ok(seed("a", true, &[])));
+        assert_eq!(Seed::parse("a:edge:ha-agent,work"), Ok(seed("a", true, &["ha-agent", "work"])));
+        assert_eq!(Seed::parse("a::m"), Ok(seed("a", false, &["m"])));
+        assert!(Seed::parse("a:leaf").is_err());
+        assert!(Seed::parse("").is_err());
+    }
+}

@@ -1,0 +1,12 @@
+//! The service REST API, the WebSocket door for MQTT, and the control API, on one listener.
+
+mod answer;
+mod call;
+mod control;
+mod device;
+mod methods;
+mod serve;
+mod service;
+mod websocket;
+
+pub(crate) use serve::{App, accept};

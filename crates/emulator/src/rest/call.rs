@@ -1,0 +1,99 @@
+//! A request, read once: path segments, query, headers, body.
+
+use axum::body::Bytes;
+use axum::extract::Request;
+use axum::http::{HeaderMap, Method};
+use serde_json::Value;
+
+use crate::hub::{Code, Expect, Refusal};
+
+/// The longest body: a bulk call or a configuration.
+const BODY_BYTES_MAX: usize = 1024 * 1024;
+const SEGMENTS_MAX: usize = 12;
+
+/// A request taken apart.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) method: Method,
+    pub(super) segments: Vec<String>,
+    pub(super) headers: HeaderMap,
+    query: Vec<(String, String)>,
+    body: Bytes,
+}
+
+impl Call {
+    /// Reads the whole request; a body over the limit is refused.
+    pub(super) async fn read(request: Request) -> Result<Self, Refusal> {
+        let (parts, body) = request.into_parts();
+        let body = axum::body::to_bytes(body, BODY_BYTES_MAX)
+            .await
+            .map_err(|_| Refusal::new(Code::MessageTooLarge, "the body is too large"))?;
+        let segments = segments(parts.uri.path());
+        if segments.len() > SEGMENTS_MAX {
+            return Err(Refusal::argument("no such path"));
+        }
+        let query = parts.uri.query().unwrap_or_default();
+        let query = query
+            .split('&')
+            .filter_map(|field| field.split_once('='))
+            .map(|(name, value)| (decode(name), decode(value)))
+            .collect();
+        Ok(Self { method: parts.method, segments, headers: parts.headers, query, body })
+    }
+
+    /// The path as a list to match on.
+    pub(super) fn path(&self) -> Vec<&str> {
+        self.segments.iter().map(String::as_str).collect()
+    }
+
+    /// A header as text.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// A query parameter, decoded.
+    pub(super) fn parameter(&self, name: &str) -> Option<&str> {
+        let found = self.query.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// `If-Match`.
+    pub(super) fn expect(&self) -> Expect {
+        Expect::parse(self.header("if-match"))
+    }
+
+    /// The body as JSON.
+    pub(super) fn json(&self) -> Result<Value, Refusal> {
+        serde_json::from_slice(&self.body).map_err(|e| Refusal::argument(format!("bad JSON: {e}")))
+    }
+
+    /// The body as it came.
+    pub(super) fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// Any version since 2018-06-30 will do.
+    pub(super) fn check_version(&self) -> Result<(), Refusal> {
+        let version = self.parameter("api-version").unwrap_or_default();
+        let plausible = version.len() >= 10
+            && version.is_char_boundary(10)
+            && version.as_bytes()[..10].iter().enumerate().all(|(i, b)| match i {
+                4 | 7 => *b == b'-',
+                _ => b.is_ascii_digit(),
+            });
+        if plausible && &version[..10] >= "2018-06-30" {
+            return Ok(());
+        }
+        let text = "api-version must be 2018-06-30 or later";
+        Err(Refusal::new(Code::InvalidProtocolVersion, text))
+    }
+}
+
+/// Percent-decoded segments; a trailing slash makes no difference.
+pub(super) fn segments(path: &str) -> Vec<String> {
+    path.trim_matches('/').split('/').map(decode).collect()
+}
+
+fn decode(text: &str) -> String {
+    percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
+}

@@ -1,0 +1,158 @@
+//! From a TLS stream to an answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::any;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::sync::CancellationToken;
+
+use super::answer::{dress, refused};
+use super::call::{Call, segments};
+use super::{control, device, service, websocket};
+use crate::faults::{RestKind, Verdict};
+use crate::hub::{Code, Refusal};
+use crate::meters::Meter;
+use crate::shell::Shell;
+
+/// Header lines must be complete within this.
+const HEADERS_WITHIN: Duration = Duration::from_secs(10);
+const MQTT_OVER_WEBSOCKET: &str = "/$iothub/websocket";
+
+/// What the HTTPS listener serves.
+#[derive(Clone)]
+pub(crate) struct App {
+    pub(crate) shell: Arc<Shell>,
+    pub(crate) control_token: Arc<str>,
+    pub(crate) stop: CancellationToken,
+}
+
+/// Marks an answer that must never arrive.
+#[derive(Debug, Clone, Copy)]
+struct Lost;
+
+/// Serves one connection until it ends.
+pub(crate) async fn accept<S>(app: App, stream: S)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let stop = app.stop.clone();
+    let router = Router::new().fallback(any(answer)).with_state(app);
+    let inner = TowerToHyperService::new(router);
+    let service = hyper::service::service_fn(move |request| {
+        let inner = inner.clone();
+        async move {
+            let response = hyper::service::Service::call(&inner, request).await.map_err(std::io::Error::other)?;
+            if response.extensions().get::<Lost>().is_some() {
+                return Err(std::io::Error::other("the answer is lost on purpose"));
+            }
+            Ok(response)
+        }
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS_WITHIN)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    tokio::select! {
+        () = stop.cancelled() => {}
+        done = connection => {
+            if let Err(e) = done {
+                tracing::debug!(error = %e, "an HTTPS connection ended badly");
+            }
+        }
+    }
+}
+
+async fn answer(State(app): State<App>, request: Request) -> Response {
+    let mut response = route(app, request).await;
+    dress(response.headers_mut());
+    response
+}
+
+async fn route(app: App, request: Request) -> Response {
+    let segments = segments(request.uri().path());
+    let path: Vec<&str> = segments.iter().map(String::as_str).collect();
+    if path == ["$iothub", "websocket"] {
+        return upgrade(app, request).await;
+    }
+    let ours = matches!(path[..], ["_emulator", "v1", ..]);
+    let call = match Call::read(request).await {
+        Ok(call) => call,
+        Err(refusal) => return refused(&refusal),
+    };
+    if ours {
+        return control::control(&app.shell, &call, &app.control_token);
+    }
+    faulty(&app.shell, call).await
+}
+
+/// Lets a call run through the REST faults.
+async fn faulty(shell: &Shell, call: Call) -> Response {
+    let path = format!("/{}", call.segments.join("/"));
+    let verdict = shell.faults.judge(call.method.as_str(), &path);
+    if verdict.delay_ms > 0 {
+        tokio::time::sleep(Duration::from_millis(verdict.delay_ms)).await;
+    }
+    match verdict.kind {
+        Some(RestKind::Throttle) => throttled(shell),
+        Some(RestKind::ServerError) => broken(shell, &verdict),
+        Some(RestKind::LostAnswers) => {
+            let mut response = hub(shell, call).await;
+            shell.meters.count(Meter::LostAnswers);
+            response.extensions_mut().insert(Lost);
+            response
+        }
+        Some(RestKind::Latency) | None => hub(shell, call).await,
+    }
+}
+
+async fn hub(shell: &Shell, call: Call) -> Response {
+    let sender = device::sender(call.method.as_str(), &call.path());
+    match sender {
+        Some(id) => device::send(shell, &call, id),
+        None => service::service(shell, &call).await,
+    }
+}
+
+fn throttled(shell: &Shell) -> Response {
+    shell.meters.count(Meter::Throttled);
+    let text = "The request has been throttled. Wait 10 seconds and try again. Operation type: Emulated";
+    let mut response = refused(&Refusal::new(Code::ThrottlingBacklogTimeout, text));
+    response.headers_mut().insert(axum::http::header::CONNECTION, axum::http::HeaderValue::from_static("close"));
+    response
+}
+
+fn broken(shell: &Shell, verdict: &Verdict) -> Response {
+    shell.meters.count(Meter::ServerErrors);
+    let code = match verdict.status {
+        502 => Code::BadGateway,
+        503 => Code::ServiceUnavailable,
+        504 => Code::GatewayTimeout,
+        _ => Code::ServerError,
+    };
+    refused(&Refusal::new(code, "made by the emulator's fault"))
+}
+
+async fn upgrade(app: App, request: Request) -> Response {
+    use axum::extract::FromRequestParts as _;
+    let (mut parts, _) = request.into_parts();
+    let upgrade = match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
+        Ok(upgrade) => upgrade,
+        Err(rejection) => {
+            tracing::debug!(error = %rejection, path = MQTT_OVER_WEBSOCKET, "no upgrade");
+            return rejection.into_response();
+        }
+    };
+    upgrade
+        .protocols(["mqtt"])
+        .max_message_size(websocket::MESSAGE_BYTES_MAX)
+        .max_frame_size(websocket::MESSAGE_BYTES_MAX)
+        .on_upgrade(move |socket| websocket::serve(app.shell, socket, app.stop))
+}

@@ -1,0 +1,155 @@
+//! What back ends call: identities, twins, queries, configurations, statistics.
+
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::Response;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::answer::{no_content, ok, refused, shown, with_body};
+use super::call::Call;
+use super::methods;
+use crate::access::Right;
+use crate::hub::{Code, DeviceBody, Hub, Id, ModuleBody, PAGE_MAX, Refusal};
+use crate::meters::Meter;
+use crate::shell::Shell;
+
+type Outcome = Result<Response, Refusal>;
+
+/// Carries out a call on the hub's own paths.
+pub(super) async fn service(shell: &Shell, call: &Call) -> Response {
+    let path = call.path();
+    let Some((meter, right)) = kind(call.method.as_str(), &path) else {
+        return refused(&unknown());
+    };
+    if let Err(refusal) = call.check_version() {
+        return refused(&refusal);
+    }
+    let now = Timestamp::now();
+    let allowed = shell.access.check_service(call.header("authorization"), right, &path, now);
+    if let Err(denied) = allowed {
+        shell.meters.count(Meter::Unauthorized);
+        tracing::warn!(method = %call.method, path = path.join("/"), reason = %denied, "request refused");
+        return refused(&Refusal::unauthorized());
+    }
+    shell.meters.count(meter);
+    if meter == Meter::Methods {
+        return methods::invoke(shell, call, &path).await;
+    }
+    shell.act(|hub, now| dispatch(hub, call, &path, now)).unwrap_or_else(|refusal| refused(&refusal))
+}
+
+/// What kind of operation a path is, and the right it takes.
+fn kind(method: &str, path: &[&str]) -> Option<(Meter, Right)> {
+    use Meter::{Configurations, Methods, Queries, RegistryReads, RegistryWrites, Statistics, TwinReads, TwinWrites};
+    use Right::{RegistryRead, RegistryWrite, ServiceConnect};
+    Some(match (method, path) {
+        ("POST", ["devices", "query"]) => (Queries, ServiceConnect),
+        ("POST", ["devices", _, "applyConfigurationContent"]) => (Configurations, ServiceConnect),
+        ("GET", ["statistics", _]) => (Statistics, RegistryRead),
+        ("POST", ["twins", _, "methods"] | ["twins", _, "modules", _, "methods"]) => (Methods, ServiceConnect),
+        ("GET", ["twins", _] | ["twins", _, "modules", _]) => (TwinReads, ServiceConnect),
+        (_, ["twins", _] | ["twins", _, "modules", _]) => (TwinWrites, ServiceConnect),
+        (_, ["configurations", ..]) => (Configurations, ServiceConnect),
+        ("DELETE", ["devices", _, "commands"]) => (RegistryWrites, ServiceConnect),
+        ("GET", ["devices", ..]) => (RegistryReads, RegistryRead),
+        (_, ["devices", ..]) => (RegistryWrites, RegistryWrite),
+        _ => return None,
+    })
+}
+
+fn dispatch(hub: &mut Hub, call: &Call, path: &[&str], now: Timestamp) -> Outcome {
+    match path {
+        ["devices", "query"] => query(hub, call, now),
+        ["devices", ..] => identities(hub, call, path, now),
+        ["twins", device] => twin(hub, call, &Id::device(*device), now),
+        ["twins", device, "modules", module] => twin(hub, call, &Id::module(*device, *module), now),
+        ["configurations", ..] => configurations(hub, call, path, now),
+        ["statistics", "devices"] => Ok(ok(&hub.device_statistics())),
+        ["statistics", "service"] => Ok(ok(&hub.service_statistics())),
+        _ => Err(unknown()),
+    }
+}
+
+fn identities(hub: &mut Hub, call: &Call, path: &[&str], now: Timestamp) -> Outcome {
+    let expect = call.expect();
+    match (call.method.as_str(), path) {
+        ("GET", ["devices"]) => {
+            let top = call.parameter("top").and_then(|top| top.parse().ok());
+            Ok(ok(&Value::Array(hub.list_devices(top))))
+        }
+        ("POST", ["devices"]) => {
+            let outcome = hub.bulk(&call.json()?, now)?;
+            let status = match outcome.successful {
+                true => StatusCode::OK,
+                false => StatusCode::BAD_REQUEST,
+            };
+            Ok(with_body(status, &outcome.body))
+        }
+        ("GET", ["devices", id]) => hub.device(id).map(|s| shown(&s)),
+        ("PUT", ["devices", id]) => {
+            let body = DeviceBody::read(call.json()?)?;
+            hub.put_device(id, &body, &expect, now).map(|s| shown(&s))
+        }
+        ("DELETE", ["devices", id]) => hub.delete_device(id, &expect, now).map(|()| no_content()),
+        ("DELETE", ["devices", id, "commands"]) => {
+            hub.device(id)?;
+            let body = json!({"totalMessagesPurged": 0, "deviceId": id, "moduleId": null});
+            Ok(ok(&body))
+        }
+        ("POST", ["devices", id, "applyConfigurationContent"]) => {
+            hub.apply_content(id, &call.json()?, now).map(|()| no_content())
+        }
+        ("GET", ["devices", id, "modules"]) => hub.list_modules(id).map(|list| ok(&Value::Array(list))),
+        ("GET", ["devices", id, "modules", module]) => hub.module(id, module).map(|s| ok(&s.body)),
+        ("PUT", ["devices", id, "modules", module]) => {
+            let body = ModuleBody::read(call.json()?)?;
+            hub.put_module(id, module, &body, &expect, now).map(|s| ok(&s.body))
+        }
+        ("DELETE", ["devices", id, "modules", module]) => {
+            hub.delete_module(id, module, &expect, now).map(|()| no_content())
+        }
+        _ => Err(unknown()),
+    }
+}
+
+fn twin(hub: &mut Hub, call: &Call, id: &Id, now: Timestamp) -> Outcome {
+    let twin = match call.method.as_str() {
+        "GET" => hub.twin(id),
+        "PATCH" => hub.patch_twin(id, &call.json()?, &call.expect(), now),
+        "PUT" => hub.replace_twin(id, &call.json()?, &call.expect(), now),
+        _ => Err(unknown()),
+    };
+    twin.map(|twin| ok(&twin))
+}
+
+fn configurations(hub: &mut Hub, call: &Call, path: &[&str], now: Timestamp) -> Outcome {
+    match (call.method.as_str(), path) {
+        ("GET", ["configurations"]) => Ok(ok(&Value::Array(hub.list_configurations()))),
+        ("POST", ["configurations", "testQueries"]) => Ok(ok(&hub.test_queries(&call.json()?))),
+        ("GET", ["configurations", id]) => hub.configuration(id).map(|s| shown(&s)),
+        ("PUT", ["configurations", id]) => {
+            hub.put_configuration(id, call.json()?, &call.expect(), now).map(|s| shown(&s))
+        }
+        ("DELETE", ["configurations", id]) => hub.delete_configuration(id, &call.expect()).map(|()| no_content()),
+        _ => Err(unknown()),
+    }
+}
+
+fn query(hub: &mut Hub, call: &Call, now: Timestamp) -> Outcome {
+    let body = call.json()?;
+    let text = body.get("query").and_then(Value::as_str).ok_or_else(|| Refusal::argument("BadRequest"))?;
+    let page = call.header("x-ms-max-item-count").and_then(|count| count.parse().ok()).unwrap_or(PAGE_MAX);
+    let continuation = call.header("x-ms-continuation").filter(|t| !t.is_empty());
+    let page = hub.query(text, page, continuation, now)?;
+    let mut response = ok(&Value::Array(page.rows));
+    let headers = response.headers_mut();
+    headers.insert(HeaderName::from_static("x-ms-item-type"), HeaderValue::from_static(page.item_type));
+    if let Some(Ok(token)) = page.continuation.map(HeaderValue::try_from) {
+        headers.insert(HeaderName::from_static("x-ms-continuation"), token);
+    }
+    Ok(response)
+}
+
+fn unknown() -> Refusal {
+    Refusal::new(Code::GenericMethodNotAllowed, "no such operation")
+}

@@ -1,0 +1,159 @@
+//! A hub that is open: where it is, how to talk to it, how to disturb and end it.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::emulator::plant;
+use crate::faults::Faults;
+use crate::hub::Id;
+use crate::meters::Meters;
+use crate::options::Seed;
+use crate::shell::{Connection, Message, Shell};
+use crate::snapshot;
+
+/// The emulator at work. Dropping it closes the ports.
+#[derive(Debug)]
+pub struct Running {
+    /// Where REST, WebSocket and the control API are.
+    pub https_addr: SocketAddr,
+    /// Where MQTT over TLS is.
+    pub mqtt_addr: SocketAddr,
+    /// The authority that clients must trust.
+    pub ca_pem: String,
+    pub(crate) ca_file: Option<PathBuf>,
+    pub(crate) control_token: String,
+    pub(crate) host_name: Option<String>,
+    pub(crate) shell: Arc<Shell>,
+    pub(crate) stop: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) snapshot: Option<PathBuf>,
+}
+
+impl Running {
+    /// The file with the authority, if one was asked for.
+    pub fn ca_file(&self) -> Option<&Path> {
+        self.ca_file.as_deref()
+    }
+
+    /// `HostName=…;SharedAccessKeyName=iothubowner;SharedAccessKey=…`, with the port of this run.
+    pub fn connection_string(&self) -> String {
+        self.policy_connection_string("iothubowner").unwrap_or_default()
+    }
+
+    /// The same for any policy of the hub.
+    pub fn policy_connection_string(&self, policy: &str) -> Option<String> {
+        let key = self.shell.access.policies().find(policy)?.keys()[0].clone();
+        Some(format!("HostName={};SharedAccessKeyName={policy};SharedAccessKey={}", self.host_and_port(), key.reveal()))
+    }
+
+    /// `HostName=…;DeviceId=…;SharedAccessKey=…` without a port: devices take that from elsewhere.
+    pub fn device_connection_string(&self, device: &str) -> Option<String> {
+        self.identity_connection_string(&Id::device(device))
+    }
+
+    /// The same for a module.
+    pub fn module_connection_string(&self, device: &str, module: &str) -> Option<String> {
+        self.identity_connection_string(&Id::module(device, module))
+    }
+
+    /// Makes a device, and modules, unless they are there.
+    ///
+    /// # Errors
+    /// With the hub's reason when it refuses.
+    pub fn seed(&self, seed: &Seed) -> Result<(), String> {
+        self.shell.act(|hub, now| plant(hub, seed, now))
+    }
+
+    /// `https://host:port`
+    pub fn https_url(&self) -> String {
+        format!("https://{}", self.host_and_port())
+    }
+
+    /// Base of the control API.
+    pub fn control_url(&self) -> String {
+        format!("{}/_emulator/v1", self.https_url())
+    }
+
+    /// Bearer token of the control API.
+    pub fn control_token(&self) -> &str {
+        &self.control_token
+    }
+
+    /// Faults, without the detour over HTTP.
+    pub fn faults(&self) -> &Faults {
+        &self.shell.faults
+    }
+
+    /// Counts of operations.
+    pub fn meters(&self) -> &Meters {
+        &self.shell.meters
+    }
+
+    /// Live MQTT connections.
+    pub fn connections(&self) -> Vec<Connection> {
+        self.shell.connections()
+    }
+
+    /// Device-to-cloud messages from here on. Who listens too slowly misses some.
+    pub fn messages(&self) -> broadcast::Receiver<Arc<Message>> {
+        self.shell.tail()
+    }
+
+    /// Lines `NAME=value` for a shell or an env file: connection strings, authority, control API.
+    pub fn print_env(&self) -> String {
+        let mut lines = vec![
+            ("IOTHUB_CONNECTION_STRING", self.connection_string()),
+            ("EMULATOR_HTTPS", self.https_addr.to_string()),
+            ("EMULATOR_MQTT", self.mqtt_addr.to_string()),
+            ("EMULATOR_CONTROL_URL", self.control_url()),
+            ("EMULATOR_CONTROL_TOKEN", self.control_token.clone()),
+        ];
+        if let Some(path) = &self.ca_file {
+            lines.insert(1, ("IOTHUB_CA_FILE", path.display().to_string()));
+        }
+        lines.into_iter().map(|(name, value)| format!("{name}='{value}'\n")).collect()
+    }
+
+    /// Serves until `until` is done, then shuts down.
+    pub async fn serve_until(self, until: impl Future<Output = ()>) {
+        until.await;
+        self.shutdown().await;
+    }
+
+    /// Closes every connection and writes the snapshot a last time.
+    pub async fn shutdown(self) {
+        self.stop.cancel();
+        self.tasks.wait().await;
+        if let Some(path) = &self.snapshot {
+            snapshot::write(&self.shell, path).await;
+        }
+        tracing::info!(at = %Timestamp::now(), "the hub is closed");
+    }
+
+    fn identity_connection_string(&self, id: &Id) -> Option<String> {
+        let key = self.shell.act(|hub, _| hub.primary_key(id))?;
+        let module = id.module.as_ref();
+        let module = module.map_or_else(String::new, |m| format!(";ModuleId={m}"));
+        Some(format!("HostName={};DeviceId={}{module};SharedAccessKey={}", self.host(), id.device, key.reveal()))
+    }
+
+    fn host(&self) -> &str {
+        self.host_name.as_deref().unwrap_or("localhost")
+    }
+
+    fn host_and_port(&self) -> String {
+        format!("{}:{}", self.host(), self.https_addr.port())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}

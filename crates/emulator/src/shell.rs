@@ -1,0 +1,284 @@
+//! The hub with a clock, connections and waiting callers around it.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde::Serialize;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::access::Access;
+use crate::faults::Faults;
+use crate::hub::{Effect, Hub, Id, LinkView, Proof, Saved, Session};
+use crate::meters::{Meter, Meters};
+
+/// Packets that may wait for one connection.
+const OUTBOX_MAX: usize = 256;
+/// Messages that a slow listener may fall behind.
+const TAIL_MAX: usize = 1024;
+
+/// Everything the listeners share.
+#[derive(Debug)]
+pub struct Shell {
+    core: Mutex<Core>,
+    next: AtomicU64,
+    revisions: watch::Sender<u64>,
+    links: watch::Sender<u64>,
+    messages: broadcast::Sender<Arc<Message>>,
+    pub(crate) access: Access,
+    pub(crate) faults: Faults,
+    pub(crate) meters: Meters,
+}
+
+#[derive(Debug)]
+struct Core {
+    hub: Hub,
+    lines: HashMap<Session, Line>,
+    calls: HashMap<u64, Call>,
+}
+
+/// The way to a connection.
+#[derive(Debug, Clone)]
+pub(crate) struct Line {
+    pub(crate) outbox: mpsc::Sender<Parcel>,
+    pub(crate) cut: CancellationToken,
+    pub(crate) transport: &'static str,
+    pub(crate) since: Timestamp,
+}
+
+/// Something to publish to a device.
+#[derive(Debug, Clone)]
+pub(crate) struct Parcel {
+    pub(crate) topic: String,
+    pub(crate) payload: Vec<u8>,
+    pub(crate) meter: Meter,
+}
+
+#[derive(Debug)]
+struct Call {
+    id: Id,
+    answer: oneshot::Sender<MethodAnswer>,
+}
+
+/// What a device answered to a direct method.
+#[derive(Debug)]
+pub(crate) struct MethodAnswer {
+    pub(crate) status: i64,
+    pub(crate) payload: Bytes,
+}
+
+/// A device-to-cloud message as it arrived.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Device or module that sent it.
+    pub from: Id,
+    /// When it arrived.
+    pub at: Timestamp,
+    /// Application and system properties, decoded.
+    pub properties: Vec<(String, String)>,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// A live MQTT connection.
+#[derive(Debug, Clone, Serialize)]
+pub struct Connection {
+    /// Whose, and what it listens to.
+    #[serde(flatten)]
+    pub link: LinkView,
+    /// `tls` or `websocket`.
+    pub transport: &'static str,
+    /// When it was accepted.
+    pub since: String,
+}
+
+/// Forgets a waiting method call however its caller ends.
+pub(crate) struct CallGuard<'a> {
+    shell: &'a Shell,
+    rid: u64,
+}
+
+impl Shell {
+    pub(crate) fn new(hub: Hub, access: Access) -> Self {
+        let revision = hub.revision();
+        Self {
+            core: Mutex::new(Core { hub, lines: HashMap::new(), calls: HashMap::new() }),
+            next: AtomicU64::new(1),
+            revisions: watch::Sender::new(revision),
+            links: watch::Sender::new(0),
+            messages: broadcast::Sender::new(TAIL_MAX),
+            access,
+            faults: Faults::default(),
+            meters: Meters::default(),
+        }
+    }
+
+    /// Asks or tells the hub something; what it wants told to connections goes out before anyone else has a turn.
+    pub(crate) fn act<T>(&self, deed: impl FnOnce(&mut Hub, Timestamp) -> T) -> T {
+        let mut core = self.lock();
+        let before = core.hub.revision();
+        let out = deed(&mut core.hub, Timestamp::now());
+        for effect in core.hub.take_effects() {
+            self.carry_out(&core, effect);
+        }
+        let after = core.hub.revision();
+        drop(core);
+        if after != before {
+            self.revisions.send_replace(after);
+        }
+        out
+    }
+
+    /// Takes in a proved connection; `None` if the identity has been barred since it was judged.
+    pub(crate) fn attach(&self, id: &Id, proof: Proof, clean: bool, line: Line) -> Option<(Session, bool)> {
+        let session = Session(self.next.fetch_add(1, Ordering::Relaxed));
+        self.lock().lines.insert(session, line);
+        let attached = self.act(|hub, _| hub.admit(id).map(|_| hub.attach(id, session, proof, clean)));
+        let Ok(attached) = attached else {
+            self.lock().lines.remove(&session);
+            return None;
+        };
+        self.meters.count(Meter::Connects);
+        if attached.replaced.is_some() {
+            self.meters.count(Meter::TakeOvers);
+        }
+        self.links_changed();
+        Some((session, attached.session_present))
+    }
+
+    pub(crate) fn detach(&self, id: &Id, session: Session) {
+        self.lock().lines.remove(&session);
+        self.act(|hub, now| hub.detach(id, session, now));
+        self.meters.count(Meter::Disconnects);
+        self.links_changed();
+    }
+
+    /// Wakes callers that wait for a device to connect.
+    pub(crate) fn links_changed(&self) {
+        self.links.send_modify(|n| *n += 1);
+    }
+
+    pub(crate) fn links(&self) -> watch::Receiver<u64> {
+        self.links.subscribe()
+    }
+
+    /// Moves with every change worth keeping.
+    pub(crate) fn revisions(&self) -> watch::Receiver<u64> {
+        self.revisions.subscribe()
+    }
+
+    pub(crate) fn save(&self) -> Saved {
+        self.lock().hub.save()
+    }
+
+    pub(crate) fn connections(&self) -> Vec<Connection> {
+        let core = self.lock();
+        let with_line = |link: LinkView| {
+            let line = core.lines.get(&link.session)?;
+            Some(Connection { transport: line.transport, since: line.since.to_string(), link })
+        };
+        core.hub.link_views().into_iter().filter_map(with_line).collect()
+    }
+
+    pub(crate) fn publish_message(&self, message: Message) {
+        self.meters.count(Meter::Telemetry);
+        // Nobody listening is no error.
+        let _ = self.messages.send(Arc::new(message));
+    }
+
+    pub(crate) fn tail(&self) -> broadcast::Receiver<Arc<Message>> {
+        self.messages.subscribe()
+    }
+
+    /// Registers a method call that waits for the device's answer; `None` when too many wait already.
+    pub(crate) fn open_call(
+        &self,
+        id: &Id,
+        in_flight_max: usize,
+    ) -> Option<(CallGuard<'_>, oneshot::Receiver<MethodAnswer>)> {
+        let mut core = self.lock();
+        if core.calls.values().filter(|call| call.id == *id).count() >= in_flight_max {
+            return None;
+        }
+        let rid = self.next.fetch_add(1, Ordering::Relaxed);
+        let (answer, receiver) = oneshot::channel();
+        let id = id.clone();
+        core.calls.insert(rid, Call { id, answer });
+        Some((CallGuard { shell: self, rid }, receiver))
+    }
+
+    /// Hands a device's answer to whoever waits; only the identity that was asked may answer.
+    pub(crate) fn answer_call(&self, id: &Id, rid: u64, answer: MethodAnswer) {
+        self.meters.count(Meter::MethodsAnswered);
+        let mut core = self.lock();
+        if core.calls.get(&rid).is_none_or(|call| call.id != *id) {
+            tracing::debug!(%id, rid, "an answer that nobody waits for");
+            return;
+        }
+        if let Some(call) = core.calls.remove(&rid) {
+            let _ = call.answer.send(answer);
+        }
+    }
+
+    /// Puts a parcel on a line; a line that is full is cut rather than waited for.
+    pub(crate) fn post(&self, session: Session, parcel: Parcel) -> bool {
+        let core = self.lock();
+        post(&core, session, parcel)
+    }
+
+    fn carry_out(&self, core: &Core, effect: Effect) {
+        match effect {
+            Effect::Cut { session, reason } => {
+                if let Some(line) = core.lines.get(&session) {
+                    tracing::info!(session = session.0, reason, "connection closed by the hub");
+                    line.cut.cancel();
+                }
+            }
+            Effect::Desired { id, version, body } => {
+                if let Some(session) = core.hub.desired_session(&id) {
+                    let parcel = Parcel {
+                        topic: format!("$iothub/twin/PATCH/properties/desired/?$version={version}"),
+                        payload: body.to_string().into_bytes(),
+                        meter: Meter::DesiredNotices,
+                    };
+                    post(core, session, parcel);
+                }
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn post(core: &Core, session: Session, parcel: Parcel) -> bool {
+    let Some(line) = core.lines.get(&session) else {
+        return false;
+    };
+    let posted = line.outbox.try_send(parcel).is_ok();
+    if !posted {
+        tracing::warn!(session = session.0, "connection cut: it reads too slowly");
+        line.cut.cancel();
+    }
+    posted
+}
+
+pub(crate) fn outbox() -> (mpsc::Sender<Parcel>, mpsc::Receiver<Parcel>) {
+    mpsc::channel(OUTBOX_MAX)
+}
+
+impl CallGuard<'_> {
+    pub(crate) fn rid(&self) -> u64 {
+        self.rid
+    }
+}
+
+impl Drop for CallGuard<'_> {
+    fn drop(&mut self) {
+        self.shell.lock().calls.remove(&self.rid);
+    }
+}
