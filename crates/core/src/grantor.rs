@@ -109,6 +109,13 @@ impl Grantor {
         self.promise = Promise::Free(Free::Fenced);
     }
 
+    /// Notes that the record names a new holder: an operator's word was about the one before.
+    pub fn moved(&mut self) {
+        if self.promise == Promise::Free(Free::Fenced) {
+            self.promise = Promise::Free(Free::Lapsed);
+        }
+    }
+
     /// Whether another member may be granted a new term now.
     pub fn standing(&self, now: Time) -> Standing {
         match &self.promise {

@@ -276,8 +276,13 @@ fn standing_to_act<'a>(view: &'a View, plan: &mut Plan) -> Option<&'a Anchor> {
 impl View {
     fn with_holder(&self, anchor: &Anchor, holder: &MemberId, plan: &mut Plan) {
         let term = anchor.term;
-        let under_way =
-            self.revoking.is_some() || matches!(self.standing, Standing::Free(Free::Released { .. } | Free::Fenced));
+        // What was released or fenced before this term began says nothing about it: its holder is yet to be granted.
+        let ended = match &self.standing {
+            Standing::Free(Free::Released { term: released, .. }) => *released >= term,
+            Standing::Free(Free::Fenced) => true,
+            _ => false,
+        };
+        let under_way = self.revoking.is_some() || ended;
         if let (Some(mark), false) = (&anchor.paused, under_way) {
             plan.waiting.push(Waiting::Paused { by: mark.by.clone() });
             self.keep(holder, term, plan);
@@ -289,15 +294,15 @@ impl View {
             (None, None) => self.wish(anchor, holder, plan),
         };
         match &self.standing {
-            Standing::Free(Free::Released { .. } | Free::Fenced) => {
+            Standing::Free(_) if ended => {
                 let wish = wish.unwrap_or_else(Wish::term_spent);
                 self.replace(anchor, holder, &wish, plan);
             }
-            Standing::Free(Free::Lapsed) if self.revoking.is_some() => {
+            Standing::Free(_) if self.revoking.is_some() => {
                 let wish = wish.unwrap_or_else(Wish::term_spent);
                 self.replace(anchor, holder, &wish, plan);
             }
-            Standing::Free(Free::Lapsed) => self.after_lapse(anchor, holder, wish, plan),
+            Standing::Free(_) => self.after_lapse(anchor, holder, wish, plan),
             Standing::MayRunUntil(until) => self.during_lease(anchor, holder, *until, wish, plan),
         }
     }

@@ -115,6 +115,9 @@ impl Pool {
         let moved = self.record.known().is_none_or(|known| known.term != anchor.term || known.holder != anchor.holder);
         if moved {
             self.revoking = None;
+            if let Some(grantor) = &mut self.grantor {
+                grantor.moved();
+            }
         }
         if let Some(charge) = self.charge
             && anchor.epoch > charge.epoch
