@@ -103,9 +103,9 @@ impl FromStr for Username {
     }
 }
 
-/// Ids may hold a `?` but never a `/`, so `/?` ends them. Old clients leave out the `?`, the `/`, or both and the rest.
+/// Ids may hold a `?`, even in front, but never a `/`, and values are encoded: the last `/?` ends the ids. Old clients leave out the `?`, the `/`, or both and the rest.
 fn split_query(text: &str) -> (&str, &str) {
-    if let Some(split) = text.split_once("/?") {
+    if let Some(split) = text.rsplit_once("/?") {
         return split;
     }
     for mark in ["/api-version=", "?api-version=", "/DeviceClientType=", "?DeviceClientType="] {
@@ -147,6 +147,8 @@ mod tests {
             assert_eq!(ids, ("d?", Some("m"), Some("1")), "{old}");
         }
         assert_eq!("h/d".parse::<Username>().unwrap().api_version(), None);
+        let odd: Username = "h/d/?/?api-version=1".parse().unwrap();
+        assert_eq!((odd.module.as_deref(), odd.api_version()), (Some("?"), Some("1")));
     }
 
     #[test]
