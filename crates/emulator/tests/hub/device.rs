@@ -1,0 +1,273 @@
+//! A device on mqtt-protocol-core, role client, over TLS.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ha_wire::sas::Unsigned;
+use ha_wire::{ConnectionString, SharedAccessKey};
+use iotedge_ha_emulator::Running;
+use mqtt_protocol_core::mqtt;
+use mqtt_protocol_core::mqtt::common::Cursor;
+use mqtt_protocol_core::mqtt::connection::Event;
+use mqtt_protocol_core::mqtt::packet::{Packet, Qos, SubEntry, SubOpts, v3_1_1};
+use mqtt_protocol_core::mqtt::prelude::*;
+use mqtt_protocol_core::mqtt::result_code::ConnectReturnCode;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+/// Longer than anything may take on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// A message from the hub.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Received {
+    pub topic: String,
+    pub payload: Vec<u8>,
+}
+
+impl Received {
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.payload).expect("JSON")
+    }
+}
+
+/// How to connect.
+#[derive(Debug, Clone)]
+pub struct Login {
+    pub device: String,
+    pub module: Option<String>,
+    pub token: String,
+    pub keep_alive_s: u16,
+    pub clean: bool,
+}
+
+impl Login {
+    /// With the identity's own key, good for ten minutes.
+    pub fn of(hub: &Running, device: &str, module: Option<&str>) -> Self {
+        let text = match module {
+            None => hub.device_connection_string(device),
+            Some(module) => hub.module_connection_string(device, module),
+        };
+        let text = text.expect("a registered identity");
+        let key = text.split("SharedAccessKey=").nth(1).expect("a key");
+        let _: ConnectionString = text.parse().expect("a connection string");
+        Self::with_key(device, module, key, unix_s() + 600)
+    }
+
+    pub fn with_key(device: &str, module: Option<&str>, key: &str, expiry: u64) -> Self {
+        let key = SharedAccessKey::from_base64(key).expect("base64");
+        let unsigned = match module {
+            None => Unsigned::device("localhost", device, expiry),
+            Some(module) => Unsigned::module("localhost", device, module, expiry),
+        };
+        Self {
+            device: device.to_owned(),
+            module: module.map(str::to_owned),
+            token: unsigned.sign(&key),
+            keep_alive_s: 60,
+            clean: true,
+        }
+    }
+
+    pub fn keep_alive(mut self, seconds: u16) -> Self {
+        self.keep_alive_s = seconds;
+        self
+    }
+
+    fn path(&self) -> String {
+        match &self.module {
+            None => self.device.clone(),
+            Some(module) => format!("{}/{module}", self.device),
+        }
+    }
+
+    fn packet(&self) -> v3_1_1::Connect {
+        let path = self.path();
+        v3_1_1::Connect::builder()
+            .client_id(&path)
+            .and_then(|b| b.user_name(format!("localhost/{path}/?api-version=2021-04-12")))
+            .and_then(|b| b.password(self.token.clone().into_bytes()))
+            .and_then(|b| {
+                b.keep_alive(self.keep_alive_s)
+                    .clean_session(self.clean)
+                    .build()
+            })
+            .expect("a CONNECT")
+    }
+}
+
+/// A connected device.
+pub struct Device {
+    stream: Box<dyn Stream>,
+    codec: mqtt::Connection<mqtt::role::Client>,
+    packets: std::collections::VecDeque<Packet>,
+    pub session_present: bool,
+}
+
+impl Device {
+    /// Connects, or says why not; `None` means that the hub closed the connection without a word.
+    pub async fn connect(
+        hub: &Running,
+        login: &Login,
+    ) -> Result<Self, Option<ConnectReturnCode>> {
+        let stream = tls(hub, hub.mqtt_addr).await;
+        Self::connect_over(stream, login).await
+    }
+
+    pub async fn connect_over(
+        stream: Box<dyn Stream>,
+        login: &Login,
+    ) -> Result<Self, Option<ConnectReturnCode>> {
+        let mut device = Self::hello(stream, login).await;
+        match device.packet().await {
+            Some(Packet::V3_1_1Connack(connack)) => {
+                device.session_present = connack.session_present();
+                match connack.return_code() {
+                    ConnectReturnCode::Accepted => Ok(device),
+                    refused => Err(Some(refused)),
+                }
+            }
+            Some(other) => panic!("not a CONNACK: {other:?}"),
+            None => Err(None),
+        }
+    }
+
+    /// Sends CONNECT and does not wait for the answer.
+    pub async fn hello(stream: Box<dyn Stream>, login: &Login) -> Self {
+        let mut device = Self {
+            stream,
+            codec: mqtt::Connection::new(mqtt::Version::V3_1_1),
+            packets: std::collections::VecDeque::new(),
+            session_present: false,
+        };
+        let events = device.codec.checked_send(login.packet());
+        device.carry_out(events).await;
+        device
+    }
+
+    pub async fn subscribe(&mut self, filter: &str, qos: Qos) -> Vec<u8> {
+        let packet_id = self.codec.acquire_packet_id().expect("a packet id");
+        let entry = SubEntry::new(filter, SubOpts::new().set_qos(qos)).expect("a filter");
+        let packet = v3_1_1::Subscribe::builder()
+            .packet_id(packet_id)
+            .entries(vec![entry])
+            .build()
+            .expect("a SUBSCRIBE");
+        let events = self.codec.checked_send(packet);
+        self.carry_out(events).await;
+        match self.packet().await {
+            Some(Packet::V3_1_1Suback(suback)) => {
+                suback.return_codes().into_iter().map(|c| c as u8).collect()
+            }
+            other => panic!("not a SUBACK: {other:?}"),
+        }
+    }
+
+    pub async fn publish(&mut self, topic: &str, qos: Qos, payload: &[u8]) {
+        let mut builder = v3_1_1::Publish::builder()
+            .topic_name(topic)
+            .expect("a topic")
+            .qos(qos)
+            .payload(payload.to_vec());
+        if qos != Qos::AtMostOnce {
+            let packet_id = self.codec.acquire_packet_id().expect("a packet id");
+            builder = builder.packet_id(packet_id);
+        }
+        let events = self.codec.checked_send(builder.build().expect("a PUBLISH"));
+        self.carry_out(events).await;
+    }
+
+    /// The next message; `None` when the hub closes the connection first.
+    pub async fn receive(&mut self) -> Option<Received> {
+        loop {
+            if let Packet::V3_1_1Publish(publish) = self.packet().await? {
+                return Some(Received {
+                    topic: publish.topic_name().to_owned(),
+                    payload: publish.payload().as_slice().to_vec(),
+                });
+            }
+        }
+    }
+
+    /// The next packet of any kind.
+    pub async fn packet(&mut self) -> Option<Packet> {
+        let next = async {
+            loop {
+                if let Some(packet) = self.packets.pop_front() {
+                    return Some(packet);
+                }
+                let mut chunk = [0; 4096];
+                let read = self.stream.read(&mut chunk).await.unwrap_or(0);
+                if read == 0 {
+                    return None;
+                }
+                let mut cursor = Cursor::new(&chunk[..read]);
+                while cursor.position() < read as u64 {
+                    let events = self.codec.recv(&mut cursor);
+                    self.carry_out(events).await;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, next)
+            .await
+            .expect("a packet in time")
+    }
+
+    /// Whether the hub says nothing for this long.
+    pub async fn is_silent_for(&mut self, span: Duration) -> bool {
+        let mut chunk = [0; 4096];
+        tokio::time::timeout(span, self.stream.read(&mut chunk))
+            .await
+            .is_err()
+    }
+
+    pub async fn request(&mut self, topic: &str, payload: &[u8]) -> Received {
+        self.publish(topic, Qos::AtMostOnce, payload).await;
+        self.receive().await.expect("an answer")
+    }
+
+    /// Writes bytes that are no MQTT.
+    pub async fn write_raw(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.expect("written");
+    }
+
+    async fn carry_out(&mut self, events: Vec<Event>) {
+        for event in events {
+            match event {
+                Event::RequestSendPacket { packet, .. } => {
+                    // The hub may have closed already; reading will tell.
+                    let _ = self.stream.write_all(&packet.to_continuous_buffer()).await;
+                    let _ = self.stream.flush().await;
+                }
+                Event::NotifyPacketReceived(packet) => self.packets.push_back(packet),
+                _ => {}
+            }
+        }
+    }
+}
+
+pub async fn tls(hub: &Running, address: std::net::SocketAddr) -> Box<dyn Stream> {
+    let mut roots = rustls::RootCertStore::empty();
+    let ca = CertificateDer::from_pem_slice(hub.ca_pem.as_bytes()).expect("PEM");
+    roots.add(ca).expect("an authority");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let tcp = TcpStream::connect(address).await.expect("a connection");
+    let name = ServerName::try_from("localhost").expect("a name");
+    Box::new(connector.connect(name, tcp).await.expect("TLS"))
+}
+
+pub fn unix_s() -> u64 {
+    u64::try_from(jiff::Timestamp::now().as_second()).expect("after 1970")
+}
