@@ -74,7 +74,7 @@ pub fn unfit(member: &MemberId, seen: &MemberSeen, anchor: &Anchor, timings: &Ti
     match (&seen.answer, &seen.trouble) {
         (None, None) => against.push(Unfit::NotHeard),
         (_, Some(trouble)) => {
-            against.push(Unfit::Silent { silent: now.since(trouble.since), why: trouble.failure.clone() })
+            against.push(Unfit::Silent { silent: now.since(trouble.since), why: trouble.failure.clone() });
         }
         (Some(answer), None) if answer.age(now) > timings.silent_after() => {
             against.push(Unfit::Stale { age: answer.age(now) });

@@ -195,6 +195,8 @@ impl Holder {
 
     /// Takes in one fact. Never waits, never fails; afterwards drain [`Holder::next_effect`].
     pub fn observe(&mut self, now: Time, fact: HolderFact) {
+        // First: a grant that comes after the end, in a process that overslept it, must find the nonces gone.
+        self.end_leases(now);
         match fact {
             HolderFact::Call { call, request, hold } => self.called(now, call, &request, hold),
             HolderFact::CallGone(call) => self.held.forget(call),
@@ -277,9 +279,7 @@ impl Holder {
 
     /// Ends what has run out.
     fn pass_time(&mut self, now: Time) {
-        if self.leases.end_passed(now) {
-            self.forget_leases();
-        }
+        self.end_leases(now);
         if self.gate.stop_from(self.settings.stop).is_some_and(|from| now >= from) {
             self.close(now, Cause::LeaseEnding);
         }
@@ -287,6 +287,13 @@ impl Holder {
             self.forget_leases();
             self.close(now, Cause::Leaving);
         }
+    }
+
+    fn end_leases(&mut self, now: Time) {
+        if self.leases.end_passed(now) {
+            self.forget_leases();
+        }
+        self.leases.drop_ended(now);
     }
 
     /// A lease that has ended takes every nonce with it: whoever wants to go on has to ask anew.

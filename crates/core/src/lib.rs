@@ -23,5 +23,7 @@ pub mod messages;
 pub mod plan;
 pub mod policy;
 pub mod pool;
+#[cfg(test)]
+mod script;
 pub mod seen;
 pub mod time;

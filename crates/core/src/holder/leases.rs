@@ -34,6 +34,11 @@ impl Leases {
         self.granted.clear();
     }
 
+    /// A grant that has run out before enough others joined it must not shorten what is granted later.
+    pub(super) fn drop_ended(&mut self, now: Time) {
+        self.granted.retain(|_, (_, end)| *end > now);
+    }
+
     pub(super) fn next_end(&self) -> Option<Time> {
         self.held().map(|(_, end)| end)
     }
