@@ -127,7 +127,8 @@ async fn nothing_is_in_doubt_when_no_connection_came_up() {
 #[tokio::test]
 async fn each_refusal_becomes_its_kind_and_is_asked_once() {
     use ErrorCode as Code;
-    let cases: [(ErrorCode, fn(&Error) -> bool); 8] = [
+    type IsKind = fn(&Error) -> bool;
+    let cases: [(ErrorCode, IsKind); 8] = [
         (Code::DeviceNotFound, |error| matches!(error, Error::NotFound(_))),
         (Code::PreconditionFailed, |error| matches!(error, Error::PreconditionFailed(_))),
         (Code::DeviceAlreadyExists, |error| matches!(error, Error::Conflict(_))),
