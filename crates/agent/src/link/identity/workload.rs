@@ -57,7 +57,7 @@ const TRIES: u32 = 4;
 impl Workload {
     /// Prepares to speak with it.
     pub fn new(environment: &WorkloadEnvironment) -> Result<Self, Error> {
-        let builder = reqwest::Client::builder().timeout(TIMEOUT).no_proxy();
+        let builder = reqwest::Client::builder().timeout(TIMEOUT).pool_max_idle_per_host(0).no_proxy();
         let (builder, base) = match environment.uri.strip_prefix("unix://") {
             Some(path) => (builder.unix_socket(path), "http://workload".to_owned()),
             None => (builder, environment.uri.trim_end_matches('/').to_owned()),
