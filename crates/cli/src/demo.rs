@@ -9,9 +9,6 @@ mod world;
 
 use std::time::Instant;
 
-use anyhow::Context;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-
 use self::report::Outcome;
 pub(crate) use self::stories::Story;
 use self::timeline::{Timeline, What};
@@ -19,6 +16,7 @@ pub(crate) use self::world::Timings;
 use self::world::World;
 use crate::exit::Exit;
 use crate::failure::Result;
+use crate::interruption::Interruption;
 use crate::printer::Printer;
 
 pub(crate) struct Script {
@@ -103,23 +101,5 @@ async fn keep(world: &World, printer: &Printer) -> Result<()> {
         tokio::time::sleep(std::time::Duration::from_secs(10)).await;
         let now = world.plant.now();
         world.plant.forget(now - 10_000.0);
-    }
-}
-
-/// Ctrl-C, or a word from outside.
-struct Interruption {
-    signals: Vec<Signal>,
-}
-
-impl Interruption {
-    fn listen() -> Result<Self> {
-        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
-        let signals: std::io::Result<Vec<_>> = kinds.into_iter().map(signal).collect();
-        Ok(Self { signals: signals.context("cannot listen for signals")? })
-    }
-
-    async fn comes(&mut self) {
-        let all: Vec<_> = self.signals.iter_mut().map(|signal| Box::pin(signal.recv())).collect();
-        futures_util::future::select_all(all).await;
     }
 }

@@ -5,6 +5,7 @@ mod commands;
 mod demo;
 mod exit;
 mod failure;
+mod interruption;
 mod lifeline;
 mod logging;
 mod printer;

@@ -57,12 +57,12 @@ impl World {
         let mut world =
             Self { plant, timeline, timings, devices: Vec::new(), operator: None, controller: None, hub, folder };
         for name in Self::DEVICES {
-            let device = Device::register(name, &world.hub).await?;
+            let device = Device::register(name, &world.hub, world.folder.path(), timings).await?;
             world.devices.push(device);
         }
         world.timeline.tell("hub", What::Setup, format_args!("has the Edge devices {}", Self::DEVICES.join(", ")));
         for name in Self::DEVICES {
-            world.start_agent(name)?;
+            world.start_agent(name).await?;
         }
         world.timeline.tell("devices", What::Setup, "three agents run, one process each");
         world.start_controller()?;
@@ -73,9 +73,12 @@ impl World {
 
     /// Waits until one device is active and the others are ready to follow; mends what a story has left.
     pub(crate) async fn put_in_order(&mut self) -> Result<()> {
-        while let Some(name) = self.down() {
-            self.start_agent(&name)?;
-            self.timeline.tell(&name, What::Repair, "comes back");
+        for name in Self::DEVICES {
+            if self.device(name)?.runs() {
+                continue;
+            }
+            self.start_agent(name).await?;
+            self.timeline.tell(name, What::Repair, "comes back");
         }
         let since = self.plant.now();
         let fresh = |plant: &Plant| plant.last_write().filter(|write| write.at >= since);
@@ -99,11 +102,10 @@ impl World {
         others.copied().unwrap_or_default().to_owned()
     }
 
-    pub(crate) fn start_agent(&mut self, name: &str) -> Result<()> {
+    pub(crate) async fn start_agent(&mut self, name: &str) -> Result<()> {
         let (folder, plant) = (self.folder.path().to_path_buf(), self.plant.address());
-        let timings = self.timings;
-        let hub = self.hub.addresses().clone();
-        self.device(name)?.start(&folder, &hub, plant, timings)
+        let device = self.devices.iter_mut().find(|device| device.name() == name).context("no such device")?;
+        device.start(&folder, &self.hub, plant).await
     }
 
     /// The whole device at once, as when its power goes.
@@ -146,13 +148,23 @@ impl World {
         Ok(())
     }
 
-    pub(crate) async fn wait_for_standby(&self, name: &str) -> Result<()> {
+    pub(crate) async fn wait_for_standby(&mut self, name: &str) -> Result<()> {
+        let limit = self.limit();
+        let device = self.devices.iter_mut().find(|device| device.name() == name).context("no such device")?;
+        let hub = &self.hub;
         let ready = async {
-            while !self.hub.is_standby(name, Self::POOL).await {
+            while device.runs() && !device.is_standby(hub).await {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        self.within(&format!("{name} did not become a standby"), ready).await
+        let in_time = tokio::time::timeout(limit, ready).await.is_ok();
+        if !device.runs() {
+            bail!("the agent of {name} has ended\n{}", self.last_words());
+        }
+        if !in_time {
+            bail!("{name} did not become a standby within {limit:?}\n{}", self.last_words());
+        }
+        Ok(())
     }
 
     /// Long enough that a device which must not write would have.
@@ -162,11 +174,16 @@ impl World {
 
     /// Waits for what must come, but not for ever.
     pub(crate) async fn within<T>(&self, problem: &str, wait: impl Future<Output = T>) -> Result<T> {
-        let limit = Duration::from_secs_f64(self.ttl_ms() * 6.0 / 1000.0 + 20.0);
+        let limit = self.limit();
         match tokio::time::timeout(limit, wait).await {
             Ok(found) => Ok(found),
             Err(_) => bail!("{problem} within {limit:?}\n{}", self.last_words()),
         }
+    }
+
+    /// Far longer than anything may take, also on a slow machine.
+    fn limit(&self) -> Duration {
+        Duration::from_secs_f64(self.ttl_ms() * 6.0 / 1000.0 + 20.0)
     }
 
     pub(crate) fn ttl_ms(&self) -> Ms {

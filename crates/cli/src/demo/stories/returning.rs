@@ -13,7 +13,7 @@ pub(super) async fn play(world: &mut World) -> Result<Found> {
     };
     let (holder, term) = writer(&world.plant).context("nobody writes to the plant")?;
     let from = world.plant.now();
-    world.start_agent(&returning)?;
+    world.start_agent(&returning).await?;
     world.timeline.tell(&returning, What::Repair, "comes back");
     world.wait_for_standby(&returning).await?;
     world.timeline.tell(&returning, What::Standby, "is a standby");

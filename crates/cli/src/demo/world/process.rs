@@ -26,8 +26,8 @@ impl Process {
         let file = File::options().create(true).append(true).open(&log)?;
         let program = std::env::current_exe().context("cannot find this program's own file")?;
         let child = Command::new(program)
-            .args(args)
             .arg(format!("--dies-with={}", getpid().as_raw_nonzero()))
+            .args(args)
             .env_remove("RUST_LOG")
             .envs(env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
@@ -75,8 +75,8 @@ impl Process {
         tokio::time::timeout(limit, ended).await.is_ok()
     }
 
-    /// Waits until the log says something, and gives what `find` makes of a line.
-    pub(crate) async fn wait_for_line<T>(
+    /// Waits until `find` makes something of the log.
+    pub(crate) async fn wait_for_log<T>(
         &mut self,
         limit: Duration,
         mut find: impl FnMut(&str) -> Option<T>,
@@ -85,7 +85,7 @@ impl Process {
         loop {
             let ended = self.ended();
             let text = self.log_text();
-            if let Some(found) = text.lines().find_map(&mut find) {
+            if let Some(found) = find(&text) {
                 return Ok(found);
             }
             if let Some(status) = ended {

@@ -1,6 +1,7 @@
 //! The pool's configuration, as an operator would write it.
 
 use std::fmt::Write;
+use std::path::Path;
 
 use super::Timings;
 use super::hub::Addresses;
@@ -56,6 +57,25 @@ failover_window_ms = 1000
             // Writing to a string cannot fail.
             let _ = writeln!(text, "{key} = {value}");
         }
+    }
+    text
+}
+
+/// The settings of one device's agent.
+pub(super) fn agent(pool: &str, folder: &Path, timings: Timings, hub: &Addresses) -> String {
+    let (folder, ca_file, mqtt_port) = (folder.display(), hub.ca_file.display(), hub.mqtt_port);
+    let mut text = format!(
+        r#"pool = "{pool}"
+state_dir = "{folder}"
+
+[hub]
+connection_string_file = "{folder}/connection-string"
+ca_file = "{ca_file}"
+mqtt_port = {mqtt_port}
+"#
+    );
+    if timings == Timings::Fast {
+        text.push_str("keep_alive_s = 2\nping_timeout_ms = 1000\nreconnect_max_ms = 1000\n\n[gate]\nstop_ms = 500\n");
     }
     text
 }
