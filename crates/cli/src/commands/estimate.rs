@@ -1,11 +1,17 @@
+use ha_controller::config::{Config, Members, Override, PoolConfig};
+use ha_core::bounds::{Bounds, Load, bounds, charge_load, pool_load};
+use ha_core::time::Millis;
+use ha_iothub::{Operation, Sku};
+use serde::Serialize;
+
 use crate::commands::common::ConfigArgs;
 use crate::exit::Exit;
-use crate::failure::Result;
-use crate::printer::Printer;
+use crate::failure::{OrExit, Result};
+use crate::printer::{Printer, Tone};
 
 /// Compute the worst case of a configuration: failover time, gap, hub calls against the hub's limits.
 ///
-/// Asks nothing of the hub. Refuses what cannot be safe.
+/// Asks nothing of the hub. Refuses what cannot be safe, what misses a declared `rto_ms`, and what the hub would throttle.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   iotedge-ha estimate --config pool.toml
@@ -21,9 +27,215 @@ pub(crate) struct Args {
     /// The hub's number of units [default: from the configuration]
     #[arg(long)]
     units: Option<u32>,
+
+    /// Assume that a round trip through the hub takes so long
+    #[arg(long, value_name = "MS", default_value_t = 300)]
+    call_ms: u64,
+
+    /// Assume that the workload needs so long from its start to its first act
+    #[arg(long, value_name = "MS", default_value_t = 500)]
+    start_ms: u64,
+
+    /// Assume so many members in a pool that selects them by a query
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    members: u64,
+
+    /// Assume so many controllers
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    controllers: u64,
+}
+
+#[derive(Serialize)]
+struct Estimate {
+    sku: String,
+    units: u32,
+    pools: Vec<PoolEstimate>,
+    calls: Vec<Calls>,
+    messages_per_day: u64,
+    messages_per_day_max: u64,
+    problems: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct PoolEstimate {
+    pool: String,
+    members: u64,
+    rto_ms: Option<u64>,
+    #[serde(flatten)]
+    bounds: Bounds,
+}
+
+/// One kind of operation against what the hub serves.
+#[derive(Serialize)]
+struct Calls {
+    operation: &'static str,
+    per_second: f64,
+    per_second_max: f64,
 }
 
 pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit> {
-    let _ = (args.config.path()?, args.sku, args.units, printer);
-    Ok(Exit::Failed)
+    let mut flags = Vec::new();
+    flags.extend(args.sku.as_ref().map(|sku| Override::flag("hub.sku", sku, "--sku")));
+    flags.extend(args.units.map(|units| Override::flag("hub.units", units.to_string(), "--units")));
+    let config = args.config.load(flags)?;
+    let estimate = estimate(&config, &args)?;
+    if printer.wants_json() {
+        printer.json_pretty(&estimate);
+    } else {
+        show(&estimate, printer);
+    }
+    Ok(if estimate.problems.is_empty() { Exit::Ok } else { Exit::Refused })
+}
+
+fn estimate(config: &Config, args: &Args) -> Result<Estimate> {
+    let sku: Sku = config.hub.sku.parse().or_exit(Exit::Usage)?;
+    let units = config.hub.units;
+    let pools: Vec<_> = config.pools.iter().map(|pool| pool_estimate(pool, config, args)).collect();
+    let loads = config.pools.iter().map(|pool| pool_load(&pool.policy.timings, members(pool, args)));
+    let load = loads.fold(charge_load(&config.controller.charge, args.controllers), Load::plus);
+    let calls = calls(load, sku, units);
+    let messages_per_day_max = sku.messages_per_day(units);
+    let mut problems: Vec<_> = pools.iter().filter_map(missed_rto).collect();
+    problems.extend(calls.iter().filter(|calls| calls.per_second > calls.per_second_max).map(|calls| {
+        format!(
+            "{:.1} {} a second are more than the {:.1} that {units} × {sku} serves",
+            calls.per_second, calls.operation, calls.per_second_max
+        )
+    }));
+    if load.messages_per_day > messages_per_day_max {
+        problems.push(format!(
+            "{} messages a day are more than the {messages_per_day_max} that {units} × {sku} allows",
+            load.messages_per_day
+        ));
+    }
+    if !sku.supports_edge() {
+        problems.push(format!("{sku} has no twins, no direct methods and no IoT Edge; take S1 or more"));
+    }
+    Ok(Estimate {
+        sku: sku.to_string(),
+        units,
+        pools,
+        calls,
+        messages_per_day: load.messages_per_day,
+        messages_per_day_max,
+        problems,
+    })
+}
+
+fn pool_estimate(pool: &PoolConfig, config: &Config, args: &Args) -> PoolEstimate {
+    let (call, start) = (Millis(args.call_ms), Millis(args.start_ms));
+    PoolEstimate {
+        pool: pool.name.to_string(),
+        members: members(pool, args),
+        rto_ms: pool.rto.map(|rto| rto.0),
+        bounds: bounds(&pool.policy.timings, &config.controller.charge, call, start),
+    }
+}
+
+fn members(pool: &PoolConfig, args: &Args) -> u64 {
+    match &pool.members {
+        Members::Listed(members) => members.len() as u64,
+        Members::Selected(_) => args.members,
+    }
+}
+
+fn missed_rto(pool: &PoolEstimate) -> Option<String> {
+    let (rto, worst) = (pool.rto_ms?, pool.bounds.failover_crash.0);
+    (worst > rto).then(|| {
+        format!("pool {}: a failover may take {worst} ms, but rto_ms = {rto}; a shorter ttl_ms would help", pool.pool)
+    })
+}
+
+fn calls(load: Load, sku: Sku, units: u32) -> Vec<Calls> {
+    let kinds = [
+        (Operation::Method, load.methods_per_1000s),
+        (Operation::TwinRead, load.twin_reads_per_1000s),
+        (Operation::TwinUpdate, load.twin_writes_per_1000s),
+        (Operation::Registry, load.registry_per_1000s),
+    ];
+    let calls = kinds.into_iter().map(|(operation, per_1000s)| Calls {
+        operation: operation.name(),
+        per_second: per_1000s as f64 / 1000.0,
+        per_second_max: sku.per_second(operation, units),
+    });
+    calls.collect()
+}
+
+fn show(estimate: &Estimate, printer: &Printer) {
+    let mut table = printer.table([
+        "pool",
+        "members",
+        "failover, crash",
+        "nobody active: crash",
+        "cut off",
+        "planned",
+        "two active",
+        "holds without controllers",
+    ]);
+    for pool in &estimate.pools {
+        let bounds = &pool.bounds;
+        let spans = [bounds.failover_crash, bounds.gap_crash, bounds.gap_cut, bounds.gap_planned, bounds.overlap];
+        let mut row = vec![pool.pool.clone(), pool.members.to_string()];
+        row.extend(spans.iter().map(|span| format!("{} ms", span.0)));
+        row.push(format!("{} ms", bounds.controller_absence.0));
+        table.add_row(row);
+    }
+    printer.print_table(&table);
+    printer.line("");
+    let mut table =
+        printer.table(["calls", "a second", &format!("of, at {} × {}", estimate.units, estimate.sku), "share"]);
+    for calls in &estimate.calls {
+        table.add_row([
+            calls.operation.to_owned(),
+            format!("{:.2}", calls.per_second),
+            format!("{:.1}", calls.per_second_max),
+            format!("{:.1} %", 100.0 * calls.per_second / calls.per_second_max),
+        ]);
+    }
+    let (count, most) = (estimate.messages_per_day, estimate.messages_per_day_max);
+    table.add_row([
+        "messages a day".to_owned(),
+        count.to_string(),
+        most.to_string(),
+        format!("{:.1} %", 100.0 * count as f64 / most as f64),
+    ]);
+    printer.print_table(&table);
+    for problem in &estimate.problems {
+        printer.line(format_args!("\n{} {problem}", printer.tone(Tone::Bad, "refused:")));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn problems(text: &str) -> Vec<String> {
+        let config = ha_controller::config::parse(Path::new("pool.toml"), text, &[]).expect("a good configuration");
+        estimate(&config, &Line::parse_from(["estimate"]).args).expect("an estimate").problems
+    }
+
+    const POOL: &str = "[[pool]]\nname = \"press_1\"\nmembers = [\"edge-1\", \"edge-2\"]\n";
+
+    #[test]
+    fn the_defaults_fit_into_the_smallest_hub() {
+        assert_eq!(problems(POOL), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_the_hub_cannot_bear_is_refused() {
+        let found = problems(&format!("[hub]\nsku = \"F1\"\n{POOL}rto_ms = 10000\n"));
+        assert!(found.iter().any(|problem| problem.contains("rto_ms = 10000")), "{found:?}");
+        assert!(found.iter().any(|problem| problem.contains("messages a day")), "{found:?}");
+        assert!(problems(&format!("[hub]\nsku = \"B1\"\n{POOL}"))[0].contains("no IoT Edge"));
+    }
 }
