@@ -3,6 +3,8 @@
 //! [`Hub`] is the seam: [`iot::IotHub`] is the one in production; tests run the daemon against another
 //! in memory. What IoT Hub says is turned into core's types behind it and nowhere else.
 
+pub mod iot;
+
 use std::future::Future;
 
 use ha_core::anchor::Anchor;
@@ -15,7 +17,7 @@ use ha_core::time::Millis;
 use serde::Serialize;
 
 /// One member of one pool, and the modules that matter there.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Seat {
     /// The pool.
     pub pool: PoolName,

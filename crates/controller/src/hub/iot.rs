@@ -1,0 +1,189 @@
+//! IoT Hub, behind [`Hub`].
+
+mod agents;
+mod deployments;
+mod errors;
+mod evidence;
+mod keys;
+mod mirror;
+mod records;
+mod select;
+
+use std::time::Duration;
+
+use ha_core::anchor::Anchor;
+use ha_core::charge::{ControlRecord, Version};
+use ha_core::ids::{ControlId, MemberId, PoolName};
+use ha_core::messages::{Answer, Request};
+use ha_core::pool::Mirror;
+use ha_core::seen::CallFailure;
+use ha_core::time::Millis;
+use ha_iothub::{Call, Client, Options, Sku};
+use ha_protocol::{anchor, control};
+use ha_wire::ConnectionString;
+
+use self::deployments::Deployments;
+pub(crate) use self::errors::error;
+use self::keys::Keys;
+use self::records::Records;
+use super::{Error, Hub, Opinions, Read, Reassertion, Seat, Written, chain};
+use crate::config::{HubConfig, SecretMissing};
+
+/// How long anything may take that no lease waits for.
+const ROUTINE: Duration = Duration::from_secs(30);
+
+/// How long a record may take to be read or written. Shorter than any lease that waits for it at the default timings.
+const RECORD: Duration = Duration::from_secs(5);
+
+/// One hub, with what is remembered about it.
+pub struct IotHub {
+    client: Client,
+    records: Records,
+    keys: Keys,
+    deployments: Deployments,
+}
+
+/// Why there is no way to the hub at all.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    /// The connection string is not where it should be.
+    #[error(transparent)]
+    Missing(#[from] SecretMissing),
+    /// It is not one.
+    #[error("what {place} holds is no connection string of a service")]
+    BadString {
+        /// Where it was found.
+        place: String,
+        /// What is wrong with it; never the string itself.
+        #[source]
+        source: ha_wire::Error,
+    },
+    /// The certificates cannot be read.
+    #[error("the certificates in {path} cannot be read")]
+    CaFile {
+        /// Which file.
+        path: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The client cannot be set up.
+    #[error("the hub client cannot be set up")]
+    Client(#[source] ha_iothub::Error),
+}
+
+impl IotHub {
+    /// A hub as configured. Opens no connection yet.
+    pub fn new(config: &HubConfig) -> Result<Self, Unusable> {
+        let text = config.read_connection_string()?;
+        let connection: ConnectionString = text.parse().map_err(|source| {
+            let place = config.connection_string.to_string();
+            Unusable::BadString { place, source }
+        })?;
+        let ca_pem = config.ca_file.as_ref().map(|path| {
+            let unreadable = |source| Unusable::CaFile { path: path.display().to_string(), source };
+            std::fs::read(path).map_err(unreadable)
+        });
+        let sku: Sku = config.sku.parse().unwrap_or(Sku::S1);
+        let limits = sku.limits(config.units).share(0.8);
+        let options = Options { ca_pem: ca_pem.transpose()?, limits, ..Options::default() };
+        Ok(Self::with_client(Client::new(&connection, &options).map_err(Unusable::Client)?))
+    }
+
+    /// A hub through a client that is set up already.
+    pub fn with_client(client: Client) -> Self {
+        Self { client, records: Records::default(), keys: Keys::default(), deployments: Deployments::default() }
+    }
+
+    /// The client, for what has nothing to do with pools.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Asks an agent how it is and disturbs nothing: no nonce is taken, no key is installed.
+    pub async fn peek(&self, seat: &Seat, timeout: Millis) -> Result<Answer, CallFailure> {
+        let hello = ha_core::messages::Hello {
+            grantor: ha_core::ids::GrantorId::controller(),
+            epoch: ha_core::ids::Epoch(0),
+            wants_nonce: false,
+        };
+        self.call_with_key(seat, &Request::Hello(hello), Millis::ZERO, timeout, keys::Missing::Fail).await
+    }
+}
+
+impl Hub for IotHub {
+    async fn read_anchor(&self, pool: &PoolName) -> Read<Anchor> {
+        let device = anchor::device_id(pool);
+        let Some((tags, version)) = self.records.read(&self.client, &device, record_call()).await? else {
+            return Ok(None);
+        };
+        let decoded = anchor::decode(&tags).map_err(|e| Error::Malformed { what: format!("the record {device}"), why: chain(&e) })?;
+        let Some(decoded) = decoded else { return Ok(None) };
+        for problem in &decoded.nonsense {
+            tracing::warn!(%pool, %problem, "a request in the record makes no sense and is left out");
+        }
+        if decoded.anchor.pool != *pool {
+            let why = format!("it says that it belongs to the pool {}", decoded.anchor.pool);
+            return Err(Error::Malformed { what: format!("the record {device}"), why });
+        }
+        Ok(Some((decoded.anchor, version)))
+    }
+
+    async fn write_anchor(&self, record: &Anchor, basis: Option<&Version>) -> Written {
+        let device = anchor::device_id(&record.pool);
+        self.records.write(&self.client, &device, basis, |old| anchor::patch(old, record)).await
+    }
+
+    async fn read_control(&self, id: &ControlId) -> Read<ControlRecord> {
+        let device = id.as_str();
+        let Some((tags, version)) = self.records.read(&self.client, device, record_call()).await? else {
+            return Ok(None);
+        };
+        let record = control::decode(&tags)
+            .map_err(|e| Error::Malformed { what: format!("the control record {device}"), why: chain(&e) })?;
+        Ok(record.map(|record| (record, version)))
+    }
+
+    async fn write_control(&self, id: &ControlId, record: &ControlRecord, basis: Option<&Version>) -> Written {
+        self.records.write(&self.client, id.as_str(), basis, |_| control::patch(record)).await
+    }
+
+    async fn call(&self, seat: &Seat, request: &Request, hold: Millis, timeout: Millis) -> Result<Answer, CallFailure> {
+        self.call_with_key(seat, request, hold, timeout, keys::Missing::Install).await
+    }
+
+    async fn gather(&self, seat: &Seat) -> Opinions {
+        evidence::gather(&self.client, seat).await
+    }
+
+    async fn mirror(&self, seat: &Seat, mirror: &Mirror) -> Result<(), Error> {
+        mirror::write(&self.client, seat, mirror).await
+    }
+
+    async fn select(&self, condition: &str) -> Result<Vec<MemberId>, Error> {
+        select::devices(&self.client, condition).await
+    }
+
+    async fn exists(&self, member: &MemberId) -> Result<bool, Error> {
+        match self.client.device(member.as_str(), &routine_call()).await {
+            Ok(_) => Ok(true),
+            Err(ha_iothub::Error::NotFound(_)) => Ok(false),
+            Err(e) => Err(error(&e)),
+        }
+    }
+
+    async fn reassertions(&self, agent_module: &str) -> Result<Vec<Reassertion>, Error> {
+        self.deployments.reassertions(&self.client, agent_module).await
+    }
+}
+
+fn record_call() -> Call {
+    Call::within(RECORD).renewal()
+}
+
+fn routine_call() -> Call {
+    Call::within(ROUTINE)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,90 @@
+//! Second opinions on a member: the registry, a ping, what the edge runtime says.
+
+use ha_core::seen::{CallFailure, Registry, RuntimeStatus};
+use ha_core::time::WallTime;
+use ha_iothub::Client;
+use ha_wire::method::MethodRequest;
+use ha_wire::{Device, Timestamp, Twin};
+use serde_json::Value;
+
+use super::errors::{call_failure, error};
+use super::routine_call;
+use crate::hub::{Error, Opinions, Seat};
+
+const EDGE_AGENT: &str = "$edgeAgent";
+const EDGE_HUB: &str = "$edgeHub";
+
+/// Asks everybody at once; what cannot be asked stays unknown.
+pub(super) async fn gather(client: &Client, seat: &Seat) -> Opinions {
+    let (registry, edge_agent_ping, edge_hub, runtime) =
+        tokio::join!(registry(client, seat), ping(client, seat), edge_hub(client, seat), runtime(client, seat));
+    Opinions { registry, edge_agent_ping, edge_hub, runtime }
+}
+
+async fn registry(client: &Client, seat: &Seat) -> Option<Option<Registry>> {
+    match client.device(seat.member.as_str(), &routine_call()).await {
+        Ok(device) => Some(Some(of_device(device))),
+        Err(ha_iothub::Error::NotFound(_)) => Some(None),
+        Err(_) => None,
+    }
+}
+
+/// The seven fields.
+fn of_device(device: Device) -> Registry {
+    let text = |value: Option<String>| value.unwrap_or_else(|| "unknown".to_owned());
+    Registry {
+        status: text(device.status.map(|status| status.to_string())),
+        status_reason: device.status_reason,
+        status_updated: wall(device.status_updated_time),
+        connection_state: text(device.connection_state.map(|state| state.to_string())),
+        connection_state_updated: wall(device.connection_state_updated_time),
+        last_activity: wall(device.last_activity_time),
+        etag: device.etag.map(|etag| etag.as_str().to_owned()).unwrap_or_default(),
+    }
+}
+
+fn wall(at: Option<Timestamp>) -> Option<WallTime> {
+    at.filter(|at| !at.is_never()).map(|at| WallTime(at.unix_ms()))
+}
+
+async fn ping(client: &Client, seat: &Seat) -> Option<Result<(), CallFailure>> {
+    let ping = MethodRequest::new("ping", Value::Null).response_timeout_s(5);
+    let call = routine_call().once();
+    match client.call_method(seat.member.as_str(), Some(EDGE_AGENT), &ping, &call).await {
+        Ok(answer) if answer.status == 200 => Some(Ok(())),
+        Ok(answer) => Some(Err(CallFailure::Rejected(format!("status {}", answer.status)))),
+        Err(e) => {
+            let failure = call_failure(&e);
+            // What the hub has against us says nothing of the member.
+            failure.is_about_member().then_some(Err(failure))
+        }
+    }
+}
+
+async fn edge_hub(client: &Client, seat: &Seat) -> Option<Option<String>> {
+    match twin(client, seat, EDGE_HUB).await {
+        Ok(twin) => Some(twin.connection_state.map(|state| state.to_string())),
+        Err(Error::NotFound(_)) => Some(None),
+        Err(_) => None,
+    }
+}
+
+async fn runtime(client: &Client, seat: &Seat) -> Option<Option<RuntimeStatus>> {
+    let workload = seat.workload_module.as_deref()?;
+    match twin(client, seat, EDGE_AGENT).await {
+        Ok(twin) => Some(status_of(&twin, workload)),
+        Err(Error::NotFound(_)) => Some(None),
+        Err(_) => None,
+    }
+}
+
+fn status_of(twin: &Twin, workload: &str) -> Option<RuntimeStatus> {
+    let module = twin.properties.reported.get("modules")?.get(workload)?;
+    let status: String = module.get("runtimeStatus")?.as_str()?.chars().take(32).collect();
+    let restart_count = module.get("restartCount").and_then(Value::as_u64).unwrap_or(0);
+    Some(RuntimeStatus { status, restart_count })
+}
+
+async fn twin(client: &Client, seat: &Seat, module: &str) -> Result<Twin, Error> {
+    client.twin(seat.member.as_str(), Some(module), &routine_call()).await.map_err(|e| error(&e))
+}
