@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{ControllerId, Epoch};
+use crate::ids::{ControllerId, Epoch, NUMBER_MAX};
 use crate::time::{Millis, RateBound, Time};
 
 /// The control record.
@@ -20,7 +20,7 @@ pub struct ControlRecord {
     pub epoch: Epoch,
     /// How long the record holds after each change.
     pub ttl: Millis,
-    /// Grows with each renewal.
+    /// Grows with each write of the same owner.
     pub beat: u64,
     /// The owner has given the charge back.
     pub given_back: bool,
@@ -131,14 +131,16 @@ pub struct Charge {
     me: ControllerId,
     timings: ChargeTimings,
     known: Option<Known>,
-    /// Since when there has been no record.
-    absent_since: Option<Time>,
+    /// Since when there has been no record, and how long the last one known holds.
+    absent: Option<(Time, Millis)>,
     /// A read has succeeded since the last doubt: `known` is what the hub holds, as far as we can tell.
     certain: bool,
     open: Open,
     next: Time,
     mine: Option<Mine>,
     epoch_floor: Epoch,
+    /// How many writes have been tried. No two are equal, so a record that is found proves when it was sent.
+    writes: u64,
     giving_back: bool,
     told: Option<Told>,
     effects: VecDeque<ChargeEffect>,
@@ -193,12 +195,13 @@ impl Charge {
             me,
             timings,
             known: None,
-            absent_since: None,
+            absent: None,
             certain: false,
             open: Open::Nothing,
             next: Time::default(),
             mine: None,
             epoch_floor: Epoch(0),
+            writes: 0,
             giving_back: false,
             told: None,
             effects: VecDeque::new(),
@@ -254,11 +257,17 @@ impl Charge {
         }
         self.certain = true;
         self.next = now + self.timings.renew;
-        self.known = read.map(|(record, version)| match self.known.take() {
+        let before = self.known.take();
+        if let Some(before) = &before {
+            // Should the record be deleted, the next one has to start above it.
+            self.epoch_seen(now, before.record.epoch);
+        }
+        let ttl = before.as_ref().map_or(self.timings.ttl, |known| known.record.ttl.max(self.timings.ttl));
+        self.absent = if read.is_some() { None } else { self.absent.or(Some((now, ttl))) };
+        self.known = read.map(|(record, version)| match before {
             Some(known) if known.version == version => known,
             _ => Known { record, version, since: now },
         });
-        self.absent_since = if self.known.is_some() { None } else { self.absent_since.or(Some(now)) };
         let ours = self.known.as_ref().is_some_and(|known| known.record.owner == self.me);
         if !ours {
             self.mine = None;
@@ -279,7 +288,7 @@ impl Charge {
         if let Open::Writing { record, sent } = std::mem::replace(&mut self.open, Open::Nothing) {
             self.proven(record.clone(), sent);
             self.known = Some(Known { record, version, since: now });
-            self.next = sent + self.timings.renew;
+            self.next = if self.is_behind() { now } else { sent + self.timings.renew };
         }
     }
 
@@ -297,6 +306,10 @@ impl Charge {
     }
 
     fn epoch_seen(&mut self, now: Time, epoch: Epoch) {
+        // No controller writes such a number, and there would be none left above it.
+        if epoch.0 >= NUMBER_MAX {
+            return;
+        }
         self.epoch_floor = self.epoch_floor.max(epoch);
         if self.mine.as_ref().is_some_and(|mine| mine.epoch < epoch) {
             self.next = now;
@@ -333,6 +346,12 @@ impl Charge {
         }
     }
 
+    /// Whether our own record has to change at once.
+    fn is_behind(&self) -> bool {
+        let behind = |record: &ControlRecord| self.giving_back || record.epoch < self.epoch_floor;
+        self.owns() && self.known.as_ref().is_some_and(|known| behind(&known.record))
+    }
+
     fn owns(&self) -> bool {
         self.known.as_ref().is_some_and(|known| known.record.owner == self.me && !known.record.given_back)
     }
@@ -357,7 +376,8 @@ impl Charge {
 
     /// A record that somebody deleted may have been another's charge a moment ago: its ttl is waited for as well.
     fn act_on_absence(&mut self, now: Time) {
-        let end = self.absent_since.unwrap_or(now) + self.timings.rate.stretch(self.timings.ttl);
+        let (since, ttl) = self.absent.unwrap_or((now, self.timings.ttl));
+        let end = since + self.timings.rate.stretch(ttl);
         if self.giving_back {
             return;
         }
@@ -373,7 +393,7 @@ impl Charge {
             owner: self.me.clone(),
             epoch: before.max(self.epoch_floor).next(),
             ttl: self.timings.ttl,
-            beat: 0,
+            beat: self.writes,
             given_back: false,
         }
     }
@@ -384,15 +404,11 @@ impl Charge {
         if known.record.epoch < self.epoch_floor && !self.giving_back {
             return self.claim(known.record.epoch);
         }
-        ControlRecord {
-            beat: known.record.beat.saturating_add(1),
-            given_back: self.giving_back,
-            ttl: self.timings.ttl,
-            ..known.record.clone()
-        }
+        ControlRecord { beat: self.writes, given_back: self.giving_back, ttl: self.timings.ttl, ..known.record.clone() }
     }
 
     fn write(&mut self, now: Time, record: ControlRecord) {
+        self.writes = self.writes.saturating_add(1);
         let basis = self.known.as_ref().map(|known| known.version.clone());
         if record.given_back {
             // From here on nothing may be done in our name.
@@ -403,7 +419,8 @@ impl Charge {
     }
 
     fn tell(&mut self) {
-        let back = self.giving_back && self.certain && matches!(self.open, Open::Nothing) && !self.owns();
+        let back =
+            self.giving_back && self.certain && matches!(self.open, Open::Nothing | Open::Reading) && !self.owns();
         let told = match &self.mine {
             Some(mine) => Told::In(mine.epoch, mine.valid_until),
             None if back => Told::Back,
