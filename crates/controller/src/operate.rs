@@ -1,0 +1,10 @@
+//! What an operator does with nothing but the hub's credentials.
+//!
+//! Reading asks the record and the agents themselves; changing writes a request into the record, which
+//! whichever controller is in charge picks up. No controller's address is needed.
+
+mod ask;
+mod report;
+
+pub use self::ask::{AskError, ask, wait_settled};
+pub use self::report::{MemberReport, PoolReport, report};

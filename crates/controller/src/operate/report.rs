@@ -1,0 +1,163 @@
+//! What is known of a pool at this moment, asked afresh.
+
+use futures_util::future::join_all;
+use ha_core::anchor::{Anchor, Transition};
+use ha_core::fitness::unfit;
+use ha_core::ids::{Epoch, GrantorId, MemberId, PoolName, Term};
+use ha_core::messages::{Answer, Hello, Request, Workload};
+use ha_core::seen::{CallFailure, Evidence, MemberSeen, Seen, Trouble};
+use ha_core::time::{Millis, WallTime};
+use serde::Serialize;
+
+use crate::clock::Clock;
+use crate::config::{Members, PoolConfig};
+use crate::hub::{Error, Hub, Opinions, Seat};
+
+/// One pool.
+#[derive(Clone, Debug, Serialize)]
+pub struct PoolReport {
+    /// Its name.
+    pub pool: PoolName,
+    /// Who holds, by the record.
+    pub holder: Option<MemberId>,
+    /// The newest term, by the record.
+    pub term: Term,
+    /// Since when.
+    pub since: Option<WallTime>,
+    /// Who paused it, if it is paused.
+    pub paused_by: Option<String>,
+    /// What the controller waits for, if that has lasted.
+    pub status: Option<String>,
+    /// Requests that are open.
+    pub requests: usize,
+    /// The last change of holder.
+    pub last_change: Option<Transition>,
+    /// Its members, in the order of priority.
+    pub members: Vec<MemberReport>,
+}
+
+/// One member.
+#[derive(Clone, Debug, Serialize)]
+pub struct MemberReport {
+    /// Its device id.
+    pub member: MemberId,
+    /// `active`, `standby` or `maintenance`, by the record.
+    pub role: &'static str,
+    /// What its agent says it does; `None`: it does not answer.
+    pub state: Option<&'static str>,
+    /// The term it runs or last ran.
+    pub term: Option<Term>,
+    /// How long its lease lasts.
+    pub lease_left_ms: Option<u64>,
+    /// How old its answer is.
+    pub age_ms: Option<u64>,
+    /// Whether it could hold.
+    pub fit: bool,
+    /// What speaks against it, or how it is.
+    pub why: String,
+    /// Second opinions.
+    pub evidence: Evidence,
+}
+
+/// Asks the record and every member.
+pub async fn report<H: Hub>(hub: &H, config: &PoolConfig, clock: Clock) -> Result<PoolReport, Error> {
+    let anchor = hub.read_anchor(&config.name).await?.map(|(anchor, _)| anchor);
+    let members = match &config.members {
+        Members::Listed(members) => members.clone(),
+        Members::Selected(condition) => hub.select(condition).await?,
+    };
+    let asked = members.into_iter().map(|member| ask_member(hub, config, anchor.as_ref(), clock, member));
+    let members = join_all(asked).await;
+    Ok(PoolReport {
+        pool: config.name.clone(),
+        holder: anchor.as_ref().and_then(|anchor| anchor.holder.clone()),
+        term: anchor.as_ref().map(|anchor| anchor.term).unwrap_or_default(),
+        since: anchor.as_ref().map(|anchor| anchor.since),
+        paused_by: anchor.as_ref().and_then(|anchor| anchor.paused.as_ref()).map(|mark| mark.by.clone()),
+        status: anchor.as_ref().and_then(|anchor| anchor.status.clone()),
+        requests: anchor.as_ref().map_or(0, |anchor| anchor.requests.len()),
+        last_change: anchor.as_ref().and_then(|anchor| anchor.history.last().cloned()),
+        members,
+    })
+}
+
+async fn ask_member<H: Hub>(
+    hub: &H,
+    config: &PoolConfig,
+    anchor: Option<&Anchor>,
+    clock: Clock,
+    member: MemberId,
+) -> MemberReport {
+    let seat = Seat {
+        pool: config.name.clone(),
+        member: member.clone(),
+        agent_module: config.agent_module.clone(),
+        workload_module: config.workload_module.clone(),
+    };
+    // An onlooker's question: it takes no nonce and raises no epoch.
+    let hello =
+        Request::Hello(Hello { grantor: GrantorId::controller(), epoch: Epoch(0), wants_nonce: false });
+    let timeout = config.policy.timings.call_timeout;
+    let (answer, opinions) = tokio::join!(hub.call(&seat, &hello, Millis::ZERO, timeout), hub.gather(&seat));
+    let seen = seen(answer, opinions, clock);
+    describe(member, &seen, config, anchor, clock)
+}
+
+fn seen(answer: Result<Answer, CallFailure>, opinions: Opinions, clock: Clock) -> MemberSeen {
+    let at = clock.mono();
+    let evidence = crate::run::evidence(opinions, at);
+    match answer {
+        Ok(value) => MemberSeen { answer: Some(Seen { value, at }), evidence, ..MemberSeen::default() },
+        Err(failure) => {
+            MemberSeen { trouble: Some(Trouble { failure, since: at }), evidence, ..MemberSeen::default() }
+        }
+    }
+}
+
+fn describe(
+    member: MemberId,
+    seen: &MemberSeen,
+    config: &PoolConfig,
+    anchor: Option<&Anchor>,
+    clock: Clock,
+) -> MemberReport {
+    let holds = anchor.is_some_and(|anchor| anchor.holder.as_ref() == Some(&member));
+    let resting = anchor.is_some_and(|anchor| anchor.maintenance.contains_key(&member));
+    let role = match (holds, resting) {
+        (true, _) => "active",
+        (false, true) => "maintenance",
+        (false, false) => "standby",
+    };
+    let against = anchor.map(|anchor| unfit(&member, seen, anchor, &config.policy.timings, clock.mono()));
+    let fit = against.as_ref().is_some_and(Vec::is_empty);
+    let why = match (&against, &seen.answer, &seen.trouble) {
+        (_, None, Some(trouble)) => trouble.failure.to_string(),
+        (Some(against), _, _) if !against.is_empty() => {
+            against.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+        }
+        (_, Some(answer), _) => workload(&answer.value.workload),
+        _ => "the pool has no record yet".to_owned(),
+    };
+    let answer = seen.answer.as_ref();
+    MemberReport {
+        member,
+        role,
+        state: answer.map(|answer| answer.value.state.as_str()),
+        term: answer.map(|answer| answer.value.term),
+        lease_left_ms: answer.and_then(|answer| answer.value.lease_left).map(|left| left.0),
+        age_ms: answer.map(|answer| answer.age(clock.mono()).0),
+        fit,
+        why,
+        evidence: seen.evidence.clone(),
+    }
+}
+
+fn workload(workload: &Workload) -> String {
+    match workload {
+        Workload::Unknown => "fit; the workload has not been probed".to_owned(),
+        Workload::Ready => "fit; the workload can be started".to_owned(),
+        Workload::Running => "fit; the workload runs".to_owned(),
+        Workload::Unready(why) => format!("the workload is not ready: {why}"),
+        Workload::Failing(why) => format!("the workload fails: {why}"),
+    }
+}
