@@ -1,26 +1,26 @@
 //! Who may do what: shared access policies, tokens, the names of the hub.
 
 mod policies;
-mod token;
 
+use ha_wire::SharedAccessKey;
+use ha_wire::sas::Token;
 use jiff::Timestamp;
 
-pub use policies::{Policies, Right};
+pub(crate) use policies::{Policies, Right};
 
 use crate::hub::{Id, Key, Proof};
 use crate::tls::host_of;
-use token::Token;
 
 /// Checks credentials.
 #[derive(Debug)]
-pub struct Access {
+pub(crate) struct Access {
     policies: Policies,
     hosts: Vec<String>,
 }
 
 /// Why credentials are not accepted. For the log; the other side learns less.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Denied {
+pub(crate) enum Denied {
     /// There is no token.
     #[error("no shared access signature")]
     Absent,
@@ -49,38 +49,38 @@ pub enum Denied {
 
 /// An accepted device or module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Granted {
+pub(crate) struct Granted {
     /// What it was proved with.
     pub proof: Proof,
     /// When the token ends, in Unix seconds.
-    pub expires: i64,
+    pub expires: u64,
 }
 
 impl Access {
     /// Accepts tokens of these policies for a hub of these names.
-    pub fn new(policies: Policies, hosts: Vec<String>) -> Self {
+    pub(crate) fn new(policies: Policies, hosts: Vec<String>) -> Self {
         let hosts = hosts.iter().map(|name| host_of(name).to_ascii_lowercase()).collect();
         Self { policies, hosts }
     }
 
     /// The policies.
-    pub fn policies(&self) -> &Policies {
+    pub(crate) fn policies(&self) -> &Policies {
         &self.policies
     }
 
     /// Whether the `Authorization` header of a back end carries the right. `path` is the resource asked for.
-    pub fn check_service(
+    pub(crate) fn check_service(
         &self,
         header: Option<&str>,
         right: Right,
         path: &[&str],
         now: Timestamp,
     ) -> Result<(), Denied> {
-        let token = Token::parse(header.ok_or(Denied::Absent)?).ok_or(Denied::Malformed)?;
+        let token = read(header.ok_or(Denied::Absent)?)?;
         self.check_reach(&token, path, now)?;
         let name = token.policy().ok_or(Denied::NoRight)?;
         let policy = self.policies.find(name).ok_or(Denied::UnknownPolicy)?;
-        if !token.is_signed_with(&policy.keys()) {
+        if !is_signed(&token, &policy.keys()) {
             return Err(Denied::WrongKey);
         }
         if !policy.has(right) {
@@ -90,8 +90,8 @@ impl Access {
     }
 
     /// Whether a device's or module's token is good: signed by its own key, or by a policy with DeviceConnect.
-    pub fn check_device(&self, token: &str, id: &Id, keys: &[Key], now: Timestamp) -> Result<Granted, Denied> {
-        let token = Token::parse(token).ok_or(Denied::Malformed)?;
+    pub(crate) fn check_device(&self, token: &str, id: &Id, keys: &[Key], now: Timestamp) -> Result<Granted, Denied> {
+        let token = read(token)?;
         let mut path = vec!["devices", id.device.as_str()];
         if let Some(module) = &id.module {
             path.extend(["modules", module.as_str()]);
@@ -103,7 +103,7 @@ impl Access {
                 if !policy.has(Right::DeviceConnect) {
                     return Err(Denied::NoRight);
                 }
-                if !token.is_signed_with(&policy.keys()) {
+                if !is_signed(&token, &policy.keys()) {
                     return Err(Denied::WrongKey);
                 }
                 Proof::Policy
@@ -111,32 +111,34 @@ impl Access {
             None if keys.is_empty() => return Err(Denied::NoKey),
             None => {
                 let keys: Vec<&Key> = keys.iter().collect();
-                if !token.is_signed_with(&keys) {
+                if !is_signed(&token, &keys) {
                     return Err(Denied::WrongKey);
                 }
                 Proof::OwnKey
             }
         };
-        Ok(Granted { proof, expires: token.expires() })
+        Ok(Granted { proof, expires: token.expiry_unix_s() })
     }
 
     fn check_reach(&self, token: &Token, path: &[&str], now: Timestamp) -> Result<(), Denied> {
-        if token.expires() <= now.as_second() {
+        if token.is_expired(u64::try_from(now.as_second()).unwrap_or(0)) {
             return Err(Denied::Expired);
         }
-        let resource = token.resource();
-        let mut parts = resource.split('/').filter(|part| !part.is_empty());
-        let host = parts.next().unwrap_or_default().to_ascii_lowercase();
-        if !self.hosts.iter().any(|known| known == host_of(&host)) {
+        let scope = token.scope().map_err(|_| Denied::Malformed)?;
+        let host = scope.host_name().to_ascii_lowercase();
+        if !self.hosts.contains(&host) || !scope.covers(path) {
             return Err(Denied::OtherResource);
         }
-        let mut asked = path.iter();
-        let covered = parts.all(|part| {
-            let wanted = asked.next().copied();
-            wanted.is_some_and(|w| w == part || w == token::decode(part))
-        });
-        if covered { Ok(()) } else { Err(Denied::OtherResource) }
+        Ok(())
     }
+}
+
+fn read(token: &str) -> Result<Token, Denied> {
+    Token::parse(token).map_err(|_| Denied::Malformed)
+}
+
+fn is_signed(token: &Token, keys: &[&Key]) -> bool {
+    keys.iter().filter_map(|key| SharedAccessKey::from_base64(key.reveal()).ok()).any(|key| token.verify(&key))
 }
 
 #[cfg(test)]
@@ -148,13 +150,21 @@ mod tests {
         Access::new(Policies::make(|| dice.key()), vec!["localhost".into()])
     }
 
+    fn sign(sr: &str, key: &Key, expiry: u64, policy: Option<&str>) -> String {
+        let key = SharedAccessKey::from_base64(key.reveal()).expect("base64");
+        let signature = key.sign(format!("{sr}\n{expiry}").as_bytes());
+        let signature = ha_wire::percent_encode(&signature);
+        let policy = policy.map_or_else(String::new, |name| format!("&skn={name}"));
+        format!("SharedAccessSignature sr={sr}&sig={signature}&se={expiry}{policy}")
+    }
+
     fn now() -> Timestamp {
         Timestamp::from_second(1_000).expect("a time")
     }
 
     fn service(access: &Access, policy: &str, sr: &str, right: Right) -> Result<(), Denied> {
         let found = access.policies.find(policy).expect("a policy");
-        let token = token::sign(sr, found.keys()[1], 2_000, Some(policy));
+        let token = sign(sr, found.keys()[1], 2_000, Some(policy));
         access.check_service(Some(&token), right, &["devices", "a"], now())
     }
 
@@ -186,7 +196,7 @@ mod tests {
         let check = |id: &Id, token: &str| {
             access.check_device(token, id, std::slice::from_ref(&key), now()).map(|granted| granted.proof)
         };
-        let own = |sr: &str| token::sign(sr, &key, 2_000, None);
+        let own = |sr: &str| sign(sr, &key, 2_000, None);
         assert_eq!(check(&device, &own("localhost%2Fdevices%2Fa")), Ok(Proof::OwnKey));
         assert_eq!(check(&device, &own("localhost%2Fdevices%2Fb")), Err(Denied::OtherResource));
         for sr in [
@@ -196,12 +206,12 @@ mod tests {
         ] {
             assert_eq!(check(&module, &own(sr)), Ok(Proof::OwnKey), "{sr}");
         }
-        let late = token::sign("localhost", &key, 999, None);
+        let late = sign("localhost", &key, 999, None);
         assert_eq!(check(&device, &late), Err(Denied::Expired));
-        let other = token::sign("localhost", &Key::from_bytes(&[8; 32]), 2_000, None);
+        let other = sign("localhost", &Key::from_bytes(&[8; 32]), 2_000, None);
         assert_eq!(check(&device, &other), Err(Denied::WrongKey));
         let policy = access.policies.find("device").expect("a policy");
-        let signed = token::sign("localhost%2Fdevices", policy.keys()[0], 2_000, Some("device"));
+        let signed = sign("localhost%2Fdevices", policy.keys()[0], 2_000, Some("device"));
         assert_eq!(check(&device, &signed), Ok(Proof::Policy));
         assert_eq!(check(&device, "SharedAccessSignature sr=x"), Err(Denied::Malformed));
     }

@@ -36,7 +36,6 @@ pub use link::{Attached, Channel, LinkView, Proof, Session, Subscriptions};
 pub use refusal::{Code, Refusal};
 pub use registry::Shown;
 pub use saved::Saved;
-pub use time::print as print_time;
 
 use configuration::Configuration;
 use identity::Device;
@@ -52,7 +51,7 @@ pub struct Hub {
     kept: BTreeMap<Id, Subscriptions>,
     index: Index,
     dice: Dice,
-    last_ticks: i128,
+    last_ticks: u64,
     revision: u64,
     effects: Vec<Effect>,
 }

@@ -5,7 +5,6 @@ mod flow;
 mod machine;
 mod opening;
 mod session;
-mod topic;
 
 pub(crate) use session::serve;
 

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ha_wire::SharedAccessKey;
+use ha_wire::connection_string::{ConnectionString, Credential, Identity};
 use jiff::Timestamp;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
@@ -11,7 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::emulator::plant;
 use crate::faults::Faults;
-use crate::hub::Id;
+use crate::hub::{Id, Key};
 use crate::meters::Meters;
 use crate::options::Seed;
 use crate::shell::{Connection, Message, Shell};
@@ -138,9 +140,12 @@ impl Running {
 
     fn identity_connection_string(&self, id: &Id) -> Option<String> {
         let key = self.shell.act(|hub, _| hub.primary_key(id))?;
-        let module = id.module.as_ref();
-        let module = module.map_or_else(String::new, |m| format!(";ModuleId={m}"));
-        Some(format!("HostName={};DeviceId={}{module};SharedAccessKey={}", self.host(), id.device, key.reveal()))
+        let device = id.device.clone();
+        let identity = match id.module.clone() {
+            None => Identity::Device { device },
+            Some(module) => Identity::Module { device, module },
+        };
+        connection_string(self.host(), identity, &key)
     }
 
     fn host(&self) -> &str {
@@ -150,6 +155,12 @@ impl Running {
     fn host_and_port(&self) -> String {
         format!("{}:{}", self.host(), self.https_addr.port())
     }
+}
+
+fn connection_string(host: &str, identity: Identity, key: &Key) -> Option<String> {
+    let key = SharedAccessKey::from_base64(key.reveal()).ok()?;
+    let built = ConnectionString::new(host, identity, Credential::Key(key)).ok()?;
+    Some(built.expose())
 }
 
 impl Drop for Running {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use ha_wire::topics::ToDevice;
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -22,7 +23,7 @@ const TAIL_MAX: usize = 1024;
 
 /// Everything the listeners share.
 #[derive(Debug)]
-pub struct Shell {
+pub(crate) struct Shell {
     core: Mutex<Core>,
     next: AtomicU64,
     revisions: watch::Sender<u64>,
@@ -66,7 +67,7 @@ struct Call {
 /// What a device answered to a direct method.
 #[derive(Debug)]
 pub(crate) struct MethodAnswer {
-    pub(crate) status: i64,
+    pub(crate) status: i32,
     pub(crate) payload: Bytes,
 }
 
@@ -240,7 +241,7 @@ impl Shell {
             Effect::Desired { id, version, body } => {
                 if let Some(session) = core.hub.desired_session(&id) {
                     let parcel = Parcel {
-                        topic: format!("$iothub/twin/PATCH/properties/desired/?$version={version}"),
+                        topic: ToDevice::DesiredChanged { version }.to_string(),
                         payload: body.to_string().into_bytes(),
                         meter: Meter::DesiredNotices,
                     };

@@ -80,7 +80,7 @@ mod tests {
         let path = folder.path().join("hub.json");
         assert!(read(&path).expect("absent is fine").is_none());
         std::fs::write(&path, "{\n \"v\": 1,\n \"devices\": {x").expect("written");
-        let message = read(&path).err().expect("refused").to_string();
+        let message = read(&path).expect_err("refused").to_string();
         assert!(message.contains("hub.json is damaged"), "{message}");
         assert!(message.contains("line 3"), "{message}");
         assert!(message.contains("restore it"), "{message}");

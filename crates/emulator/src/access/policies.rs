@@ -6,7 +6,7 @@ use crate::hub::Key;
 
 /// What a policy may allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Right {
+pub(crate) enum Right {
     /// Read identities.
     RegistryRead,
     /// Write identities.
@@ -20,14 +20,14 @@ pub enum Right {
 /// The five policies of a new hub. Their keys never show in `Debug`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Policies {
+pub(crate) struct Policies {
     policies: Vec<Policy>,
 }
 
 /// A policy with its two keys.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Policy {
+pub(crate) struct Policy {
     name: String,
     primary: Key,
     secondary: Key,
@@ -37,30 +37,25 @@ const NAMES: [&str; 5] = ["iothubowner", "service", "device", "registryRead", "r
 
 impl Policies {
     /// The usual policies with keys from `key`.
-    pub fn make(mut key: impl FnMut() -> Key) -> Self {
+    pub(crate) fn make(mut key: impl FnMut() -> Key) -> Self {
         let policy = |name: &str| Policy { name: name.to_owned(), primary: key(), secondary: key() };
         Self { policies: NAMES.into_iter().map(policy).collect() }
     }
 
     /// The policy of that name.
-    pub fn find(&self, name: &str) -> Option<&Policy> {
+    pub(crate) fn find(&self, name: &str) -> Option<&Policy> {
         self.policies.iter().find(|policy| policy.name == name)
-    }
-
-    /// All names.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.policies.iter().map(|policy| policy.name.as_str())
     }
 }
 
 impl Policy {
     /// Primary, then secondary.
-    pub fn keys(&self) -> Vec<&Key> {
+    pub(crate) fn keys(&self) -> Vec<&Key> {
         vec![&self.primary, &self.secondary]
     }
 
     /// Whether the policy allows it.
-    pub fn has(&self, right: Right) -> bool {
+    pub(crate) fn has(&self, right: Right) -> bool {
         match self.name.as_str() {
             "iothubowner" => true,
             "service" => right == Right::ServiceConnect,

@@ -37,7 +37,7 @@ pub struct RestFault {
     /// Seed of the choice.
     #[serde(default)]
     pub seed: u64,
-    /// Status for `server_error`: 500 (default), 502, 503 or 504.
+    /// Status for `server_error`: 500 (default), 503 or 504.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
     /// Delay for `latency`.
@@ -72,8 +72,8 @@ impl RestFault {
         if self.probability.is_some_and(|p| !(0.0..=1.0).contains(&p)) {
             return Err("probability is between 0 and 1".into());
         }
-        if self.status.is_some_and(|s| ![500, 502, 503, 504].contains(&s)) {
-            return Err("status is 500, 502, 503 or 504".into());
+        if self.status.is_some_and(|s| ![500, 503, 504].contains(&s)) {
+            return Err("status is 500, 503 or 504".into());
         }
         if self.delay_ms.is_some_and(|ms| ms > 600_000) {
             return Err("delay_ms is at most 600000".into());

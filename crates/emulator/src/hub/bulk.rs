@@ -57,7 +57,7 @@ impl Hub {
                 errors.push(json!({
                     "deviceId": entry.id,
                     "moduleId": entry.module_id,
-                    "errorCode": refusal.code.to_string(),
+                    "errorCode": refusal.code.name(),
                     "errorStatus": refusal.text,
                 }));
             }
@@ -71,7 +71,7 @@ impl Hub {
         match mode.to_ascii_lowercase().as_str() {
             "create" => {
                 self.bulk_put(entry, &Expect::Nothing, now)?;
-                self.seed_twin(&entry.whole_id(), &entry.twin_body())
+                self.seed_twin(&entry.whole_id(), &entry.twin_body(), now)
             }
             "update" => self.bulk_put(entry, &Expect::Any, now),
             "updateifmatchetag" => self.bulk_put(entry, &tag(entry.e_tag.as_deref())?, now),

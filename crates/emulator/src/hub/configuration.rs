@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::expect::Expect;
-use super::query::{Condition, Query};
+use super::query::{self, Query};
 use super::refusal::{Code, Refusal};
 use super::registry::Shown;
 use super::time;
@@ -17,7 +17,7 @@ const CONFIGURATIONS_MAX: usize = 100;
 
 /// A stored configuration.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Configuration {
+pub(super) struct Configuration {
     labels: Value,
     content: Map<String, Value>,
     target_condition: String,
@@ -126,7 +126,7 @@ impl Hub {
         let condition = body.get("targetCondition").and_then(Value::as_str);
         let condition_error = condition.and_then(|text| match text.trim() {
             "*" => Some("'*' cannot be tested".to_owned()),
-            text => Condition::parse(text).err().map(|e| e.to_string()),
+            text => query::check_condition(text).err().map(|e| e.to_string()),
         });
         let mut query_errors = Map::new();
         let queries = body.get("customMetricQueries").and_then(Value::as_object);
@@ -253,8 +253,8 @@ fn check_condition(text: Option<&str>) -> Result<String, Refusal> {
     if text.trim().is_empty() {
         return Ok(text.to_owned());
     }
-    match Condition::parse(text) {
-        Ok(_) => Ok(text.to_owned()),
+    match query::check_condition(text) {
+        Ok(()) => Ok(text.to_owned()),
         Err(e) => Err(Refusal::new(Code::InvalidConfigurationTargetCondition, e.to_string())),
     }
 }
@@ -285,7 +285,7 @@ fn desired_of(sections: &Value) -> Result<Map<String, Value>, Refusal> {
         let Value::Object(patch) = wrapped else {
             return Err(bad());
         };
-        super::section::merge(&mut desired, &patch);
+        ha_wire::twin::merge(&mut desired, &patch);
     }
     Ok(desired)
 }

@@ -145,7 +145,7 @@ impl Authentication {
 
 /// What the registry shows of a connection.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct Presence {
+pub(super) struct Presence {
     /// Never loaded as true: no connection survives the process.
     #[serde(skip)]
     pub connected: bool,
@@ -157,14 +157,14 @@ pub struct Presence {
 
 impl Presence {
     /// `Connected` or `Disconnected`.
-    pub fn state(&self) -> &'static str {
+    pub(super) fn state(&self) -> &'static str {
         if self.connected { "Connected" } else { "Disconnected" }
     }
 }
 
 /// A device of the registry.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Device {
+pub(super) struct Device {
     /// Decimal ticks at creation.
     pub generation_id: String,
     /// Counter behind the etag.
@@ -193,7 +193,7 @@ pub struct Device {
 
 /// A module of a device.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Module {
+pub(super) struct Module {
     /// `iotEdge` for the runtime's own and for what a deployment made.
     pub managed_by: Option<String>,
     /// Decimal ticks at creation.
@@ -209,18 +209,18 @@ pub struct Module {
 }
 
 /// An identity's etag: base64 of its counter in decimal.
-pub fn etag(counter: u64) -> String {
+pub(super) fn etag(counter: u64) -> String {
     STANDARD.encode(counter.to_string())
 }
 
 impl Device {
     /// `enabled` or `disabled`.
-    pub fn status(&self) -> &'static str {
+    pub(super) fn status(&self) -> &'static str {
         if self.enabled { "enabled" } else { "disabled" }
     }
 
     /// The identity as `/devices/{id}` shows it; the answer that creates it writes "never" and parents differently.
-    pub fn show(&self, id: &str, fresh: bool) -> Value {
+    pub(super) fn show(&self, id: &str, fresh: bool) -> Value {
         let mut out = json!({
             "deviceId": id,
             "generationId": self.generation_id,
@@ -245,12 +245,12 @@ impl Device {
     }
 
     /// The twin as `/twins/{id}` shows it.
-    pub fn show_twin(&self, id: &str) -> Value {
+    pub(super) fn show_twin(&self, id: &str) -> Value {
         let facts = TwinFacts {
             etag: self.etag,
             presence: &self.presence,
             authentication: &self.authentication,
-            iot_edge: self.iot_edge,
+            iot_edge: Some(self.iot_edge),
         };
         let mut out = show_twin(&json!({"deviceId": id}), self, &self.twin, &facts);
         if let Some(scope) = &self.device_scope {
@@ -265,7 +265,7 @@ impl Device {
 
 impl Module {
     /// The identity as `/devices/{id}/modules/{mid}` shows it.
-    pub fn show(&self, device: &str, id: &str, fresh: bool) -> Value {
+    pub(super) fn show(&self, device: &str, id: &str, fresh: bool) -> Value {
         json!({
             "moduleId": id,
             "managedBy": self.managed_by,
@@ -281,12 +281,12 @@ impl Module {
     }
 
     /// The twin as `/twins/{id}/modules/{mid}` shows it.
-    pub fn show_twin(&self, device_id: &str, device: &Device, id: &str) -> Value {
+    pub(super) fn show_twin(&self, device_id: &str, device: &Device, id: &str) -> Value {
         let facts = TwinFacts {
             etag: self.etag,
             presence: &self.presence,
             authentication: &self.authentication,
-            iot_edge: false,
+            iot_edge: None,
         };
         let head = json!({"deviceId": device_id, "moduleId": id});
         show_twin(&head, device, &self.twin, &facts)
@@ -297,7 +297,7 @@ struct TwinFacts<'a> {
     etag: u64,
     presence: &'a Presence,
     authentication: &'a Authentication,
-    iot_edge: bool,
+    iot_edge: Option<bool>,
 }
 
 fn show_twin(head: &Value, device: &Device, twin: &Twin, facts: &TwinFacts<'_>) -> Value {
@@ -322,6 +322,8 @@ fn show_twin(head: &Value, device: &Device, twin: &Twin, facts: &TwinFacts<'_>) 
         out["tags"] = tags;
     }
     out["properties"] = twin.properties();
-    out["capabilities"] = json!({"iotEdge": facts.iot_edge});
+    if let Some(iot_edge) = facts.iot_edge {
+        out["capabilities"] = json!({"iotEdge": iot_edge});
+    }
     out
 }

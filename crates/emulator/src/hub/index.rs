@@ -11,7 +11,7 @@ use super::{Hub, Id};
 
 /// A copy of the twins that trails their changes by `lag`.
 #[derive(Debug, Default)]
-pub struct Index {
+pub(super) struct Index {
     lag: SignedDuration,
     seen: BTreeMap<Id, Value>,
     pending: VecDeque<(Timestamp, Id)>,
@@ -33,7 +33,7 @@ pub const PAGE_MAX: usize = 100;
 
 impl Index {
     /// An index that shows a change `lag` after it was made; zero shows everything at once.
-    pub fn new(lag: SignedDuration) -> Self {
+    pub(super) fn new(lag: SignedDuration) -> Self {
         Self { lag, ..Self::default() }
     }
 
@@ -107,7 +107,7 @@ impl Hub {
                 continue;
             }
             for (module_name, module) in &device.modules {
-                let row = module.show_twin(name, device, module_name);
+                let row = module_row(module.show_twin(name, device, module_name));
                 rows.push((Id::module(name, module_name), row));
             }
         }
@@ -134,15 +134,22 @@ impl Hub {
                 return;
             };
             for (name, module) in &device.modules {
-                let row = module.show_twin(&id.device, device, name);
+                let row = module_row(module.show_twin(&id.device, device, name));
                 self.index.seen.insert(Id::module(&id.device, name), row);
             }
         }
         match self.twin(id) {
+            Ok(row) if id.module.is_some() => self.index.seen.insert(id.clone(), module_row(row)),
             Ok(row) => self.index.seen.insert(id.clone(), row),
             Err(_) => self.index.seen.remove(id),
         };
     }
+}
+
+/// A query shows capabilities of modules, a twin read does not.
+fn module_row(mut twin: Value) -> Value {
+    twin["capabilities"] = json!({"iotEdge": false});
+    twin
 }
 
 #[derive(Debug, Default)]

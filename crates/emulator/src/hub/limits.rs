@@ -3,9 +3,9 @@
 use serde_json::{Map, Value};
 
 /// Tags: characters of keys and values.
-pub const TAGS_CHARS_MAX: usize = 8 * 1024;
+pub(super) const TAGS_CHARS_MAX: usize = 8 * 1024;
 /// Desired and reported properties each.
-pub const PROPERTIES_CHARS_MAX: usize = 32 * 1024;
+pub(super) const PROPERTIES_CHARS_MAX: usize = 32 * 1024;
 const VALUE_CHARS_MAX: usize = 4 * 1024;
 const KEY_CHARS_MAX: usize = 1024;
 const DEPTH_MAX: usize = 10;
@@ -14,7 +14,7 @@ const INTEGER_MAX: i64 = 4_503_599_627_370_495;
 
 /// Why a twin section is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Violation {
+pub(super) enum Violation {
     /// A key with characters the hub does not take, or too long.
     #[error("the key '{0}' is not allowed")]
     Key(String),
@@ -36,12 +36,12 @@ pub enum Violation {
 }
 
 /// Checks what a caller sends, before it is merged.
-pub fn check_patch(patch: &Map<String, Value>) -> Result<(), Violation> {
+pub(super) fn check_patch(patch: &Map<String, Value>) -> Result<(), Violation> {
     check_object(patch, 1)
 }
 
 /// Checks the size of a section after the merge.
-pub fn check_size(body: &Map<String, Value>, chars_max: usize) -> Result<(), Violation> {
+pub(super) fn check_size(body: &Map<String, Value>, chars_max: usize) -> Result<(), Violation> {
     let size = object_chars(body);
     if size > chars_max {
         return Err(Violation::Size(size, chars_max));

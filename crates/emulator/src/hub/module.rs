@@ -14,7 +14,7 @@ use super::twin::Twin;
 use super::{Hub, Id};
 
 /// The most modules of one device.
-pub const MODULES_MAX: usize = 50;
+pub(super) const MODULES_MAX: usize = 50;
 
 impl Hub {
     /// `PUT /devices/{id}/modules/{mid}`: creates without `If-Match`, updates with one.

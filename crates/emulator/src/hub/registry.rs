@@ -13,7 +13,7 @@ use super::twin::Twin;
 use super::{Hub, Id};
 
 /// The most that one list call returns.
-pub const LIST_MAX: usize = 1000;
+pub(super) const LIST_MAX: usize = 1000;
 
 /// An identity and the etag that goes with it.
 #[derive(Debug, Clone)]
@@ -222,9 +222,5 @@ pub(super) fn lost_key(before: &Authentication, after: &Authentication) -> bool 
 
 /// 1 to 128 of the characters the registry takes.
 pub(super) fn check_device_id(id: &str) -> Result<(), Refusal> {
-    let fine = |c: char| c.is_ascii_alphanumeric() || "-:.+%_#*?!(),=@;$'".contains(c);
-    if id.is_empty() || id.len() > 128 || !id.chars().all(fine) {
-        return Err(Refusal::argument("not a device id"));
-    }
-    Ok(())
+    ha_wire::identity::check_id(id).map_err(|e| Refusal::argument(e.to_string()))
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 /// Desired or reported properties with their metadata, as the hub keeps them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Section {
+pub(super) struct Section {
     body: Map<String, Value>,
     metadata: Map<String, Value>,
     version: u64,
@@ -13,7 +13,7 @@ pub struct Section {
 
 /// The instant and, for desired properties, the version that a write leaves in the metadata.
 #[derive(Debug, Clone, Copy)]
-pub struct Stamp<'a> {
+pub(super) struct Stamp<'a> {
     /// The time of the write, as the hub prints it.
     pub at: &'a str,
     /// Present in desired metadata only.
@@ -22,14 +22,14 @@ pub struct Stamp<'a> {
 
 impl Section {
     /// The section of a new twin: empty, version 1, metadata with nothing but its birth.
-    pub fn new(born: &str) -> Self {
+    pub(super) fn new(born: &str) -> Self {
         let mut metadata = Map::new();
         metadata.insert("$lastUpdated".into(), born.into());
         Self { body: Map::new(), metadata, version: 1 }
     }
 
     /// The desired properties of a twin that is born with some: still version 1.
-    pub fn seeded(body: &Map<String, Value>, born: &str) -> Self {
+    pub(super) fn seeded(body: &Map<String, Value>, born: &str) -> Self {
         let mut section = Self::new(born);
         section.version = 0;
         let stamp = Stamp { at: born, versioned: true };
@@ -38,31 +38,31 @@ impl Section {
     }
 
     /// The number of writes, starting at 1.
-    pub fn version(&self) -> u64 {
+    pub(super) fn version(&self) -> u64 {
         self.version
     }
 
     /// The properties without `$metadata` and `$version`.
-    pub fn body(&self) -> &Map<String, Value> {
+    pub(super) fn body(&self) -> &Map<String, Value> {
         &self.body
     }
 
     /// Merges `patch` (null deletes at any depth); counts as one write.
-    pub fn merge(&mut self, patch: &Map<String, Value>, stamp: Stamp<'_>) {
+    pub(super) fn merge(&mut self, patch: &Map<String, Value>, stamp: Stamp<'_>) {
         self.version += 1;
         let mark = Mark::new(stamp, self.version);
         merge_marked(&mut self.body, &mut self.metadata, patch, &mark);
     }
 
     /// Replaces everything by `body`; counts as one write.
-    pub fn replace(&mut self, body: &Map<String, Value>, stamp: Stamp<'_>) {
+    pub(super) fn replace(&mut self, body: &Map<String, Value>, stamp: Stamp<'_>) {
         self.body.clear();
         self.metadata.clear();
         self.merge(body, stamp);
     }
 
     /// The section as the service API shows it.
-    pub fn full(&self) -> Value {
+    pub(super) fn full(&self) -> Value {
         let mut out = self.body.clone();
         out.insert("$metadata".into(), Value::Object(self.metadata.clone()));
         out.insert("$version".into(), json!(self.version));
@@ -70,25 +70,10 @@ impl Section {
     }
 
     /// The section as a device sees it: no metadata.
-    pub fn plain(&self) -> Value {
+    pub(super) fn plain(&self) -> Value {
         let mut out = self.body.clone();
         out.insert("$version".into(), json!(self.version));
         Value::Object(out)
-    }
-}
-
-/// Merges without metadata, as tags do it.
-pub fn merge(target: &mut Map<String, Value>, patch: &Map<String, Value>) {
-    for (key, value) in patch {
-        match value {
-            Value::Null => {
-                target.shift_remove(key);
-            }
-            Value::Object(inner) => merge(object_at(target, key), inner),
-            other => {
-                target.insert(key.clone(), other.clone());
-            }
-        }
     }
 }
 
@@ -153,6 +138,7 @@ fn object_at<'a>(map: &'a mut Map<String, Value>, key: &str) -> &'a mut Map<Stri
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ha_wire::twin::merge;
     use proptest::prelude::*;
 
     const T1: &str = "2026-01-01T00:00:00Z";

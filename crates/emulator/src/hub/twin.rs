@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use ha_wire::twin::merge;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -9,13 +10,13 @@ use serde_json::{Map, Value, json};
 use super::expect::Expect;
 use super::limits::{self, Violation};
 use super::refusal::Refusal;
-use super::section::{Section, Stamp, merge};
+use super::section::{Section, Stamp};
 use super::time;
 use super::{Effect, Hub, Id};
 
 /// The twin of one identity.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Twin {
+pub(super) struct Twin {
     etag: u64,
     tags: Map<String, Value>,
     desired: Section,
@@ -33,37 +34,37 @@ struct Change {
 
 impl Twin {
     /// A twin as it is born. Module twins are born with the oldest date there is, device twins with the present.
-    pub fn new(born: &str) -> Self {
+    pub(super) fn new(born: &str) -> Self {
         Self { etag: 1, tags: Map::new(), desired: Section::new(born), reported: Section::new(born), model_id: None }
     }
 
     /// The back end's compare-and-swap token: base64 of a big-endian counter.
-    pub fn etag(&self) -> String {
+    pub(super) fn etag(&self) -> String {
         STANDARD.encode(self.etag.to_be_bytes())
     }
 
     /// What the service API shows as `version`.
-    pub fn version(&self) -> u64 {
+    pub(super) fn version(&self) -> u64 {
         self.etag + self.reported.version()
     }
 
     /// Tags, absent when empty.
-    pub fn tags(&self) -> Option<Value> {
+    pub(super) fn tags(&self) -> Option<Value> {
         (!self.tags.is_empty()).then(|| Value::Object(self.tags.clone()))
     }
 
     /// `properties` as the service API shows them.
-    pub fn properties(&self) -> Value {
+    pub(super) fn properties(&self) -> Value {
         json!({"desired": self.desired.full(), "reported": self.reported.full()})
     }
 
     /// The model a device named when it connected.
-    pub fn model_id(&self) -> Option<&str> {
+    pub(super) fn model_id(&self) -> Option<&str> {
         self.model_id.as_deref()
     }
 
     /// What the device sees of its twin.
-    pub fn own_view(&self) -> Value {
+    pub(super) fn own_view(&self) -> Value {
         json!({"desired": self.desired.plain(), "reported": self.reported.plain()})
     }
 
@@ -120,18 +121,19 @@ impl Hub {
         self.write_twin(id, &change, expect, now, true)
     }
 
-    /// Gives a twin that was just born its first content: no write, so no counter moves.
-    pub(super) fn seed_twin(&mut self, id: &Id, body: &Value) -> Result<(), Refusal> {
+    /// Gives a twin that was just born in bulk its first content: no write, so no counter moves. The real hub dates
+    /// a device's desired properties with the oldest date there is, and all of a module's twin with the present.
+    pub(super) fn seed_twin(&mut self, id: &Id, body: &Value, now: Timestamp) -> Result<(), Refusal> {
         let change = Change::read(body)?;
         let twin = self.twin_of_mut(id)?;
-        let mut next = Twin::new(time::NEVER);
-        next.reported.clone_from(&twin.reported);
-        next.apply(&change, time::NEVER, false).map_err(|violation| Refusal::argument(violation.to_string()))?;
-        if let Some(desired) = &change.desired {
-            next.desired = Section::seeded(desired, time::NEVER);
-        } else {
-            next.desired.clone_from(&twin.desired);
-        }
+        let present = time::print(now);
+        let born = if id.module.is_some() { &present } else { time::NEVER };
+        let mut next = Twin::new(&present);
+        next.apply(&change, born, false).map_err(|violation| Refusal::argument(violation.to_string()))?;
+        next.desired = match &change.desired {
+            Some(desired) => Section::seeded(desired, born),
+            None => twin.desired.clone(),
+        };
         next.etag = 1;
         *twin = next;
         Ok(())

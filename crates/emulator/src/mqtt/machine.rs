@@ -3,6 +3,9 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use ha_wire::Properties;
+use ha_wire::method::PAYLOAD_BYTES_MAX;
+use ha_wire::topics::{Filter, FromDevice, RequestId, ToDevice};
 use mqtt_protocol_core::mqtt;
 use mqtt_protocol_core::mqtt::common::Cursor;
 use mqtt_protocol_core::mqtt::connection::{ConnectionOptions, Event};
@@ -12,13 +15,11 @@ use mqtt_protocol_core::mqtt::result_code::{ConnectReturnCode, MqttError, Suback
 use serde_json::{Map, Value};
 
 use super::PACKET_BYTES_MAX;
-use super::topic::{self, Inbound};
-use crate::hub::{Id, Session, Subscriptions};
+use crate::hub::{Channel, Id, Session, Subscriptions};
 use crate::meters::Meter;
 use crate::shell::{Message, MethodAnswer, Parcel, Shell};
 
-const PAYLOAD_BYTES_MAX: usize = 256 * 1024;
-const METHOD_ANSWER_BYTES_MAX: usize = 128 * 1024;
+const MESSAGE_BYTES_MAX: usize = 256 * 1024;
 
 pub(super) type Codec = mqtt::Connection<mqtt::role::Server>;
 
@@ -103,6 +104,30 @@ fn collect(events: Vec<Event>, out: &mut BytesMut) {
     }
 }
 
+/// A topic that this identity may publish to.
+pub(super) fn from_device(id: &Id, topic: &str) -> Option<FromDevice> {
+    let topic: FromDevice = topic.parse().ok()?;
+    topic.belongs_to(&id.device, id.module.as_deref()).then_some(topic)
+}
+
+/// Properties as listeners get them; one without a value counts as empty.
+pub(super) fn pairs(properties: &Properties) -> Vec<(String, String)> {
+    let own = |(name, value): (&str, Option<&str>)| (name.into(), value.unwrap_or_default().into());
+    properties.iter().map(own).collect()
+}
+
+/// What a filter of this identity stands for; `None` when the hub does not serve it.
+fn channel(id: &Id, filter: &str) -> Option<Channel> {
+    let filter: Filter = filter.parse().ok()?;
+    filter.belongs_to(&id.device, id.module.as_deref()).then_some(match filter {
+        Filter::Messages { .. } => Channel::Messages,
+        Filter::Inputs { .. } => Channel::Inputs,
+        Filter::TwinAnswers => Channel::TwinAnswers,
+        Filter::DesiredChanges => Channel::Desired,
+        Filter::MethodCalls => Channel::Methods,
+    })
+}
+
 impl Machine {
     /// Takes over the codec of an accepted CONNECT and answers it.
     pub(super) fn accept(shell: Arc<Shell>, mut codec: Codec, id: Id, session: Session, session_present: bool) -> Self {
@@ -185,22 +210,19 @@ impl Machine {
             Qos::AtLeastOnce => Some(publish.packet_id().filter(|n| *n != 0)),
             Qos::ExactlyOnce => return Err(End::QosTwo),
         };
-        let inbound = topic::inbound(&self.id, publish.topic_name()).ok_or(End::ForeignTopic)?;
+        let topic = from_device(&self.id, publish.topic_name()).ok_or(End::ForeignTopic)?;
         let body = publish.payload().as_slice();
-        if body.len() > PAYLOAD_BYTES_MAX {
+        if body.len() > MESSAGE_BYTES_MAX {
             return Err(End::TooLarge);
         }
-        match inbound {
-            Inbound::Telemetry(properties) => self.telemetry(properties, publish.retain(), body),
-            Inbound::TwinGet { rid } => self.twin_get(&rid),
-            Inbound::Report { rid } => self.report(&rid, body),
-            Inbound::MethodAnswer { status, rid } => {
-                if lose() {
-                    self.shell.meters.count(Meter::Dropped);
-                } else {
-                    self.method_answer(status, &rid, body)?;
-                }
+        match topic {
+            FromDevice::Event { properties, .. } => {
+                self.telemetry(&properties, publish.retain(), body);
             }
+            FromDevice::GetTwin { rid } => self.twin_get(rid),
+            FromDevice::PatchReported { rid } => self.report(rid, body),
+            FromDevice::MethodAnswer { .. } if lose() => self.shell.meters.count(Meter::Dropped),
+            FromDevice::MethodAnswer { status, rid } => self.method_answer(status, &rid, body)?,
         }
         if let Some(packet_id) = packet_id {
             let packet_id = packet_id.ok_or(End::NoPacketId)?;
@@ -210,7 +232,8 @@ impl Machine {
         Ok(())
     }
 
-    fn telemetry(&mut self, mut properties: Vec<(String, String)>, retain: bool, body: &[u8]) {
+    fn telemetry(&mut self, properties: &Properties, retain: bool, body: &[u8]) {
+        let mut properties = pairs(properties);
         if retain {
             properties.push(("mqtt-retain".into(), "true".into()));
         }
@@ -227,41 +250,42 @@ impl Machine {
         });
     }
 
-    fn twin_get(&mut self, rid: &str) {
+    fn twin_get(&mut self, rid: RequestId) {
         self.shell.meters.count(Meter::DeviceTwinReads);
         let twin = self.shell.act(|hub, _| hub.own_twin(&self.id));
         match twin {
-            Ok(twin) => self.twin_answer(200, rid, "", twin.to_string().into_bytes()),
-            Err(refusal) => self.twin_answer(refusal.code.status(), rid, "", Vec::new()),
+            Ok(twin) => self.twin_answer(200, rid, None, twin.to_string().into_bytes()),
+            Err(refusal) => self.twin_answer(refusal.code.http_status(), rid, None, Vec::new()),
         }
     }
 
-    fn report(&mut self, rid: &str, body: &[u8]) {
+    fn report(&mut self, rid: RequestId, body: &[u8]) {
         self.shell.meters.count(Meter::DeviceReports);
         let Ok(patch) = serde_json::from_slice::<Map<String, Value>>(body) else {
-            return self.twin_answer(400, rid, "", Vec::new());
+            return self.twin_answer(400, rid, None, Vec::new());
         };
         let id = &self.id;
         match self.shell.act(|hub, now| hub.report(id, &patch, now)) {
-            Ok(version) => self.twin_answer(204, rid, &format!("&$version={version}"), Vec::new()),
+            Ok(version) => self.twin_answer(204, rid, Some(version), Vec::new()),
             Err(refusal) => {
                 tracing::info!(id = %self.id, error = %refusal, "a reported patch was refused");
-                self.twin_answer(refusal.code.status(), rid, "", Vec::new());
+                self.twin_answer(refusal.code.http_status(), rid, None, Vec::new());
             }
         }
     }
 
-    fn twin_answer(&mut self, status: u16, rid: &str, more: &str, payload: Vec<u8>) {
+    fn twin_answer(&mut self, status: u16, rid: RequestId, version: Option<u64>, payload: Vec<u8>) {
         if self.hears(|subscriptions| subscriptions.twin_answers.is_some()) {
-            self.send(&format!("$iothub/twin/res/{status}/?$rid={rid}{more}"), payload);
+            let topic = ToDevice::TwinAnswer { status, rid, version };
+            self.send(&topic.to_string(), payload);
         }
     }
 
-    fn method_answer(&mut self, status: i64, rid: &str, body: &[u8]) -> Result<(), End> {
-        if body.len() > METHOD_ANSWER_BYTES_MAX {
+    fn method_answer(&mut self, status: i32, rid: &RequestId, body: &[u8]) -> Result<(), End> {
+        if body.len() > PAYLOAD_BYTES_MAX {
             return Err(End::TooLarge);
         }
-        if let Ok(rid) = u64::from_str_radix(rid, 16) {
+        if let Ok(rid) = u64::from_str_radix(rid.as_str(), 16) {
             let payload = Bytes::copy_from_slice(body);
             let answer = MethodAnswer { status, payload };
             self.shell.answer_call(&self.id, rid, answer);
@@ -273,7 +297,7 @@ impl Machine {
         let mut codes = Vec::new();
         for entry in subscribe.entries() {
             let filter = entry.topic_filter();
-            let Some(channel) = topic::channel(&self.id, filter) else {
+            let Some(channel) = channel(&self.id, filter) else {
                 tracing::info!(id = %self.id, filter, "a subscription was refused");
                 codes.push(SubackReturnCode::Failure);
                 continue;
@@ -298,7 +322,7 @@ impl Machine {
 
     fn receive_unsubscribe(&mut self, unsubscribe: &v3_1_1::Unsubscribe) -> Result<(), End> {
         for filter in unsubscribe.entries() {
-            if let Some(channel) = topic::channel(&self.id, filter.as_str()) {
+            if let Some(channel) = channel(&self.id, filter.as_str()) {
                 let (id, session) = (&self.id, self.session);
                 self.shell.act(|hub, now| hub.subscribe(id, session, channel, None, now));
             }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
+use ha_wire::topics::FromDevice;
 use jiff::Timestamp;
 use mqtt_protocol_core::mqtt::packet::v3_1_1;
 use mqtt_protocol_core::mqtt::result_code::ConnectReturnCode;
@@ -17,9 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::claim::Claim;
 use super::flow::Flow;
-use super::machine::{self, Codec, End, Machine};
+use super::machine::{self, Codec, End, Machine, from_device, pairs};
 use super::opening::read_first;
-use super::topic::{self, Inbound};
 use super::{CONNECT_WITHIN, SILENCE_MAX_MS};
 use crate::access::Granted;
 use crate::faults::{DeviceFault, Watch};
@@ -220,9 +220,11 @@ struct Will {
 
 impl Will {
     fn read(id: &Id, connect: &v3_1_1::Connect) -> Option<Self> {
-        let Some(Inbound::Telemetry(mut properties)) = connect.will_topic().and_then(|t| topic::inbound(id, t)) else {
+        let topic = connect.will_topic().and_then(|topic| from_device(id, topic));
+        let Some(FromDevice::Event { properties, .. }) = topic else {
             return None;
         };
+        let mut properties = pairs(&properties);
         properties.push(("iothub-MessageType".into(), "Will".into()));
         let body = Bytes::copy_from_slice(connect.will_payload().unwrap_or_default());
         Some(Self { properties, body })
@@ -418,9 +420,9 @@ fn silence_allowed(keep_alive_s: u16) -> Duration {
     Duration::from_millis(asked_ms.min(SILENCE_MAX_MS))
 }
 
-fn expiry(unix_s: i64) -> Instant {
+fn expiry(unix_s: u64) -> Instant {
     const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
-    let left = unix_s.saturating_sub(Timestamp::now().as_second());
-    let left = Duration::from_secs(u64::try_from(left).unwrap_or(0));
+    let now = u64::try_from(Timestamp::now().as_second()).unwrap_or(0);
+    let left = Duration::from_secs(unix_s.saturating_sub(now));
     Instant::now() + left.min(FOREVER)
 }

@@ -4,12 +4,13 @@ use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, DATE, ETAG, SERVER, VARY};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
+use ha_wire::error::{HEADER, form_a, form_b};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::hub::{Refusal, Shown};
 
-const ERROR_CODE: HeaderName = HeaderName::from_static("iothub-errorcode");
+const ERROR_CODE: HeaderName = HeaderName::from_static(HEADER);
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-request-id");
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
 
@@ -44,24 +45,16 @@ pub(super) fn with_body(status: StatusCode, body: &Value) -> Response {
 
 /// An error as the registry, twins and configurations word it.
 pub(super) fn refused(refusal: &Refusal) -> Response {
-    let body = json!({
-        "Message": format!("ErrorCode:{};{}", refusal.code, refusal.text),
-        "ExceptionMessage": format!("Tracking ID:{}", tracking_id()),
-    });
+    let body = form_a(refusal.code, &refusal.text, &tracking_id());
     coded(refusal, &body)
 }
 
 /// An error as direct methods word it: JSON inside a string.
 pub(super) fn method_refused(refusal: &Refusal) -> Response {
-    let now = Timestamp::now();
-    let inner = json!({
-        "errorCode": refusal.code.number(),
-        "trackingId": tracking_id(),
-        "message": refusal.text,
-        "info": {},
-        "timestampUtc": crate::hub::print_time(now),
-    });
-    coded(refusal, &json!({"Message": inner.to_string(), "ExceptionMessage": ""}))
+    let at = ha_wire::Timestamp::new(Timestamp::now());
+    let (info, tracking_id) = (json!({}), tracking_id());
+    let body = form_b(refusal.code, &refusal.text, &tracking_id, &info, at);
+    coded(refusal, &body)
 }
 
 /// The headers that every answer of the hub carries.
@@ -74,9 +67,9 @@ pub(super) fn dress(headers: &mut HeaderMap) {
 }
 
 fn coded(refusal: &Refusal, body: &Value) -> Response {
-    let status = StatusCode::from_u16(refusal.code.status());
+    let status = StatusCode::from_u16(refusal.code.http_status());
     let mut response = with_body(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), body);
-    insert(response.headers_mut(), ERROR_CODE, &refusal.code.to_string());
+    insert(response.headers_mut(), ERROR_CODE, refusal.code.name());
     response
 }
 

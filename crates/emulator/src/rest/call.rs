@@ -95,5 +95,5 @@ pub(super) fn segments(path: &str) -> Vec<String> {
 }
 
 fn decode(text: &str) -> String {
-    percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
+    ha_wire::percent_decode(text).map_or_else(|_| text.to_owned(), std::borrow::Cow::into_owned)
 }

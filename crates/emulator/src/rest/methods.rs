@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use axum::response::Response;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use ha_wire::method::{MethodAnswer, MethodRequest, RESPONSE_TIMEOUT_S_DEFAULT};
+use ha_wire::topics::{RequestId, ToDevice};
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::answer::{method_refused, ok, refused};
@@ -13,20 +14,7 @@ use crate::hub::{Code, Id, Refusal, Session};
 use crate::meters::Meter;
 use crate::shell::{Parcel, Shell};
 
-const RESPONSE_TIMEOUT_S: std::ops::RangeInclusive<u64> = 5..=300;
-const CONNECT_TIMEOUT_S_MAX: u64 = 300;
-const PAYLOAD_BYTES_MAX: usize = 128 * 1024;
 const IN_FLIGHT_MAX: usize = 100;
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Invocation {
-    method_name: String,
-    #[serde(default)]
-    payload: Value,
-    response_timeout_in_seconds: Option<u64>,
-    connect_timeout_in_seconds: Option<u64>,
-}
 
 /// `POST /twins/{id}/methods` and the same for modules.
 pub(super) async fn invoke(shell: &Shell, call: &Call, path: &[&str]) -> Response {
@@ -35,65 +23,47 @@ pub(super) async fn invoke(shell: &Shell, call: &Call, path: &[&str]) -> Respons
         [_, device, ..] => Id::device(*device),
         _ => return refused(&Refusal::argument("no such path")),
     };
-    let invocation = match Invocation::read(call) {
-        Ok(invocation) => invocation,
+    let request = match read(call) {
+        Ok(request) => request,
         Err(refusal) => return refused(&refusal),
     };
     if !shell.act(|hub, _| hub.exists(&id)) {
         return refused(&Refusal::device_not_found(&id.device));
     }
-    match carry(shell, &id, &invocation).await {
+    match carry(shell, &id, &request).await {
         Ok(body) => ok(&body),
         Err(refusal) => method_refused(&refusal),
     }
 }
 
-impl Invocation {
-    fn read(call: &Call) -> Result<Self, Refusal> {
-        let it: Self = serde_json::from_value(call.json()?).map_err(|e| Refusal::argument(e.to_string()))?;
-        let odd = |c: char| !c.is_ascii_graphic() || "$()<>@,;:\\\"/[]?={}".contains(c);
-        if it.method_name.is_empty() || it.method_name.len() > 64 || it.method_name.chars().any(odd) {
-            return Err(Refusal::argument("not a method name"));
-        }
-        if !RESPONSE_TIMEOUT_S.contains(&it.response_timeout_s()) {
-            return Err(Refusal::argument("responseTimeoutInSeconds is between 5 and 300"));
-        }
-        if it.connect_timeout_s() > CONNECT_TIMEOUT_S_MAX {
-            return Err(Refusal::argument("connectTimeoutInSeconds is between 0 and 300"));
-        }
-        if it.connect_timeout_s() > it.response_timeout_s() {
-            return Err(Refusal::argument("connectTimeoutInSeconds exceeds responseTimeoutInSeconds"));
-        }
-        if it.payload.to_string().len() > PAYLOAD_BYTES_MAX {
-            return Err(Refusal::new(Code::MessageTooLarge, "the payload is too large"));
-        }
-        Ok(it)
-    }
-
-    fn response_timeout_s(&self) -> u64 {
-        self.response_timeout_in_seconds.unwrap_or(30)
-    }
-
-    fn connect_timeout_s(&self) -> u64 {
-        self.connect_timeout_in_seconds.unwrap_or(0)
+fn read(call: &Call) -> Result<MethodRequest, Refusal> {
+    let request: MethodRequest = serde_json::from_value(call.json()?).map_err(|e| Refusal::argument(e.to_string()))?;
+    match request.validate() {
+        Ok(()) => Ok(request),
+        Err(e) => Err(Refusal::argument(e.to_string())),
     }
 }
 
-async fn carry(shell: &Shell, id: &Id, invocation: &Invocation) -> Result<Value, Refusal> {
-    let session = reachable(shell, id, invocation.connect_timeout_s()).await?;
+async fn carry(shell: &Shell, id: &Id, request: &MethodRequest) -> Result<Value, Refusal> {
+    let session = reachable(shell, id, request.connect_timeout_in_seconds.unwrap_or(0)).await?;
     let Some((guard, answer)) = shell.open_call(id, IN_FLIGHT_MAX) else {
         let code = Code::DeviceMaximumInflightMethodExceeded;
         return Err(Refusal::new(code, "too many methods wait for this device"));
     };
+    let rid = RequestId::new(format!("{:x}", guard.rid()));
+    let name = request.method_name.clone();
+    let topic = ToDevice::MethodCall { name, rid: rid.map_err(|e| Refusal::argument(e.to_string()))? };
     let parcel = Parcel {
-        topic: format!("$iothub/methods/POST/{}/?$rid={:x}", invocation.method_name, guard.rid()),
-        payload: invocation.payload.to_string().into_bytes(),
+        topic: topic.to_string(),
+        payload: request.payload.to_string().into_bytes(),
         meter: Meter::MethodsDelivered,
     };
     if !shell.post(session, parcel) {
         return Err(not_online());
     }
-    let patience = Duration::from_secs(invocation.response_timeout_s());
+    let patience_s = request.response_timeout_in_seconds;
+    let patience_s = patience_s.unwrap_or(RESPONSE_TIMEOUT_S_DEFAULT);
+    let patience = Duration::from_secs(patience_s.into());
     let Ok(Ok(answer)) = tokio::time::timeout(patience, answer).await else {
         let text = "Timed out waiting for the response from device.";
         return Err(Refusal::new(Code::GatewayTimeout, text));
@@ -106,12 +76,13 @@ async fn carry(shell: &Shell, id: &Id, invocation: &Invocation) -> Result<Value,
             Value::Null
         }
     };
-    Ok(json!({"status": answer.status, "payload": payload}))
+    let answer = MethodAnswer { status: answer.status, payload };
+    serde_json::to_value(answer).map_err(|e| Refusal::new(Code::ServerError, e.to_string()))
 }
 
 /// Waits for a connection that takes methods, but only if asked to.
-async fn reachable(shell: &Shell, id: &Id, connect_timeout_s: u64) -> Result<Session, Refusal> {
-    let deadline = Instant::now() + Duration::from_secs(connect_timeout_s);
+async fn reachable(shell: &Shell, id: &Id, connect_timeout_s: u32) -> Result<Session, Refusal> {
+    let deadline = Instant::now() + Duration::from_secs(connect_timeout_s.into());
     let mut links = shell.links();
     loop {
         links.mark_unchanged();

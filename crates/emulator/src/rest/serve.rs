@@ -21,8 +21,8 @@ use crate::hub::{Code, Refusal};
 use crate::meters::Meter;
 use crate::shell::Shell;
 
-/// Header lines must be complete within this.
-const HEADERS_WITHIN: Duration = Duration::from_secs(10);
+/// A connection may idle for this long between requests: longer than clients keep theirs, so that they close first.
+const IDLE: Duration = Duration::from_secs(120);
 const MQTT_OVER_WEBSOCKET: &str = "/$iothub/websocket";
 
 /// What the HTTPS listener serves.
@@ -57,7 +57,7 @@ where
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADERS_WITHIN)
+        .header_read_timeout(IDLE)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     tokio::select! {
@@ -132,7 +132,6 @@ fn throttled(shell: &Shell) -> Response {
 fn broken(shell: &Shell, verdict: &Verdict) -> Response {
     shell.meters.count(Meter::ServerErrors);
     let code = match verdict.status {
-        502 => Code::BadGateway,
         503 => Code::ServiceUnavailable,
         504 => Code::GatewayTimeout,
         _ => Code::ServerError,

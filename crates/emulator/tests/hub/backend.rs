@@ -8,35 +8,35 @@ use serde_json::Value;
 
 use super::device::{PATIENCE, unix_s};
 
-pub struct Backend {
+pub(crate) struct Backend {
     client: reqwest::Client,
     base: String,
     token: String,
     control: String,
 }
 
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: reqwest::header::HeaderMap,
-    pub body: Value,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) body: Value,
 }
 
 impl Answer {
-    pub fn error_code(&self) -> &str {
+    pub(crate) fn error_code(&self) -> &str {
         self.header("iothub-errorcode").unwrap_or_default()
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 }
 
 impl Backend {
-    pub fn new(hub: &Running) -> Self {
+    pub(crate) fn new(hub: &Running) -> Self {
         Self::with_policy(hub, "iothubowner")
     }
 
-    pub fn with_policy(hub: &Running, policy: &str) -> Self {
+    pub(crate) fn with_policy(hub: &Running, policy: &str) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let text = hub.policy_connection_string(policy).expect("a policy");
         let key = text.split("SharedAccessKey=").nth(1).expect("a key");
@@ -44,46 +44,34 @@ impl Backend {
         let host = format!("localhost:{}", hub.https_addr.port());
         let ca = reqwest::Certificate::from_pem(hub.ca_pem.as_bytes()).expect("PEM");
         Self {
-            client: reqwest::Client::builder()
-                .tls_certs_only([ca])
-                .timeout(PATIENCE)
-                .build()
-                .expect("a client"),
+            client: reqwest::Client::builder().tls_certs_only([ca]).timeout(PATIENCE).build().expect("a client"),
             base: format!("https://{host}"),
             token: Unsigned::service(&host, policy, unix_s() + 600).sign(&key),
             control: hub.control_token().to_owned(),
         }
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.call(Method::GET, path, None, None).await
     }
 
-    pub async fn put(&self, path: &str, body: Value) -> Answer {
+    pub(crate) async fn put(&self, path: &str, body: Value) -> Answer {
         self.call(Method::PUT, path, None, Some(body)).await
     }
 
-    pub async fn patch(&self, path: &str, body: Value) -> Answer {
+    pub(crate) async fn patch(&self, path: &str, body: Value) -> Answer {
         self.call(Method::PATCH, path, None, Some(body)).await
     }
 
-    pub async fn post(&self, path: &str, body: Value) -> Answer {
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
         self.call(Method::POST, path, None, Some(body)).await
     }
 
-    pub async fn call(
-        &self,
-        method: Method,
-        path: &str,
-        if_match: Option<&str>,
-        body: Option<Value>,
-    ) -> Answer {
-        self.try_call(method, path, if_match, body)
-            .await
-            .expect("an answer")
+    pub(crate) async fn call(&self, method: Method, path: &str, if_match: Option<&str>, body: Option<Value>) -> Answer {
+        self.try_call(method, path, if_match, body).await.expect("an answer")
     }
 
-    pub async fn try_call(
+    pub(crate) async fn try_call(
         &self,
         method: Method,
         path: &str,
@@ -92,10 +80,7 @@ impl Backend {
     ) -> reqwest::Result<Answer> {
         let mark = if path.contains('?') { '&' } else { '?' };
         let url = format!("{}{path}{mark}api-version=2021-04-12", self.base);
-        let mut request = self
-            .client
-            .request(method, url)
-            .header("authorization", &self.token);
+        let mut request = self.client.request(method, url).header("authorization", &self.token);
         if let Some(etag) = if_match {
             request = request.header("if-match", etag);
         }
@@ -105,7 +90,7 @@ impl Backend {
         answer(request).await
     }
 
-    pub async fn control(&self, method: Method, path: &str, body: Option<Value>) -> Answer {
+    pub(crate) async fn control(&self, method: Method, path: &str, body: Option<Value>) -> Answer {
         let url = format!("{}/_emulator/v1{path}", self.base);
         let mut request = self.client.request(method, url).bearer_auth(&self.control);
         if let Some(body) = body {
@@ -123,9 +108,5 @@ async fn answer(request: reqwest::RequestBuilder) -> reqwest::Result<Answer> {
         [] => Value::Null,
         bytes => serde_json::from_slice(bytes).expect("JSON"),
     };
-    Ok(Answer {
-        status,
-        headers,
-        body,
-    })
+    Ok(Answer { status, headers, body })
 }

@@ -19,10 +19,7 @@ async fn a_good_key_connects_and_others_are_refused() {
     let hub = hub().await;
     let refusal = async |login: Login| Device::connect(&hub, &login).await.err();
     assert_eq!(refusal(Login::of(&hub, "leaf", None)).await, None);
-    assert_eq!(
-        refusal(Login::of(&hub, "edge-a", Some("ha-agent"))).await,
-        None
-    );
+    assert_eq!(refusal(Login::of(&hub, "edge-a", Some("ha-agent"))).await, None);
     let wrong = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
     let later = unix_s() + 60;
     let login = Login::with_key("leaf", None, wrong, later);
@@ -43,14 +40,7 @@ async fn a_disabled_device_is_cut_and_stays_out_with_its_modules() {
     let identity = backend.get("/devices/edge-a").await.body;
     let mut disabled = identity.clone();
     disabled["status"] = json!("disabled");
-    let answer = backend
-        .call(
-            Method::PUT,
-            "/devices/edge-a",
-            Some("*"),
-            Some(disabled),
-        )
-        .await;
+    let answer = backend.call(Method::PUT, "/devices/edge-a", Some("*"), Some(disabled)).await;
     assert_eq!(answer.status, 200);
     assert_eq!(module.receive().await, None);
     let refused = Device::connect(&hub, &login).await.err();
@@ -68,10 +58,7 @@ async fn a_newer_connection_takes_over() {
     let answer = new.request("$iothub/twin/GET/?$rid=1", b" ").await;
     assert_eq!(answer.topic, "$iothub/twin/res/200/?$rid=1");
     assert_eq!(hub.meters().read(Meter::TakeOvers), 1);
-    eventually("one connection is left", async || {
-        hub.connections().len() == 1
-    })
-    .await;
+    eventually("one connection is left", async || hub.connections().len() == 1).await;
 }
 
 #[tokio::test]
@@ -82,10 +69,7 @@ async fn silence_ends_a_connection_after_one_and_a_half_keep_alives() {
     let mut device = Device::connect(&hub, &login).await.expect("connected");
     assert_eq!(device.receive().await, None);
     assert!(started.elapsed() >= Duration::from_millis(1500));
-    eventually("the expiry is counted", async || {
-        hub.meters().read(Meter::KeepAliveExpiries) == 1
-    })
-    .await;
+    eventually("the expiry is counted", async || hub.meters().read(Meter::KeepAliveExpiries) == 1).await;
 }
 
 #[tokio::test]
@@ -146,25 +130,16 @@ async fn only_messaging_makes_an_identity_connected() {
     let mut leaf = Device::connect(&hub, &leaf).await.expect("connected");
     leaf.subscribe("$iothub/methods/POST/#", Qos::AtMostOnce).await;
     assert_eq!(state("/devices/leaf").await, "Disconnected");
-    leaf.publish(
-        "devices/leaf/messages/events/level=3",
-        Qos::AtLeastOnce,
-        b"hi",
-    )
-    .await;
+    leaf.publish("devices/leaf/messages/events/level=3", Qos::AtLeastOnce, b"hi").await;
     let message = messages.recv().await.expect("a message");
     assert_eq!(message.properties, [("level".into(), "3".into())]);
     assert_eq!(message.body.as_ref(), b"hi");
     assert_eq!(state("/devices/leaf").await, "Connected");
     drop(leaf);
-    eventually("it shows", async || {
-        state("/devices/leaf").await == "Disconnected"
-    })
-    .await;
+    eventually("it shows", async || state("/devices/leaf").await == "Disconnected").await;
     let edge = Login::of(&hub, "edge-a", None);
     let mut edge = Device::connect(&hub, &edge).await.expect("connected");
-    edge.publish("devices/edge-a/messages/events/", Qos::AtMostOnce, b"")
-        .await;
+    edge.publish("devices/edge-a/messages/events/", Qos::AtMostOnce, b"").await;
     messages.recv().await.expect("a message");
     assert_eq!(state("/devices/edge-a").await, "Disconnected");
 }

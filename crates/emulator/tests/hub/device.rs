@@ -19,37 +19,37 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 /// Longer than anything may take on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// A message from the hub.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Received {
-    pub topic: String,
-    pub payload: Vec<u8>,
+pub(crate) struct Received {
+    pub(crate) topic: String,
+    pub(crate) payload: Vec<u8>,
 }
 
 impl Received {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.payload).expect("JSON")
     }
 }
 
 /// How to connect.
 #[derive(Debug, Clone)]
-pub struct Login {
-    pub device: String,
-    pub module: Option<String>,
-    pub token: String,
-    pub keep_alive_s: u16,
-    pub clean: bool,
+pub(crate) struct Login {
+    pub(crate) device: String,
+    pub(crate) module: Option<String>,
+    pub(crate) token: String,
+    pub(crate) keep_alive_s: u16,
+    pub(crate) clean: bool,
 }
 
 impl Login {
     /// With the identity's own key, good for ten minutes.
-    pub fn of(hub: &Running, device: &str, module: Option<&str>) -> Self {
+    pub(crate) fn of(hub: &Running, device: &str, module: Option<&str>) -> Self {
         let text = match module {
             None => hub.device_connection_string(device),
             Some(module) => hub.module_connection_string(device, module),
@@ -60,7 +60,7 @@ impl Login {
         Self::with_key(device, module, key, unix_s() + 600)
     }
 
-    pub fn with_key(device: &str, module: Option<&str>, key: &str, expiry: u64) -> Self {
+    pub(crate) fn with_key(device: &str, module: Option<&str>, key: &str, expiry: u64) -> Self {
         let key = SharedAccessKey::from_base64(key).expect("base64");
         let unsigned = match module {
             None => Unsigned::device("localhost", device, expiry),
@@ -75,7 +75,7 @@ impl Login {
         }
     }
 
-    pub fn keep_alive(mut self, seconds: u16) -> Self {
+    pub(crate) fn keep_alive(mut self, seconds: u16) -> Self {
         self.keep_alive_s = seconds;
         self
     }
@@ -93,34 +93,27 @@ impl Login {
             .client_id(&path)
             .and_then(|b| b.user_name(format!("localhost/{path}/?api-version=2021-04-12")))
             .and_then(|b| b.password(self.token.clone().into_bytes()))
-            .and_then(|b| {
-                b.keep_alive(self.keep_alive_s)
-                    .clean_session(self.clean)
-                    .build()
-            })
+            .and_then(|b| b.keep_alive(self.keep_alive_s).clean_session(self.clean).build())
             .expect("a CONNECT")
     }
 }
 
 /// A connected device.
-pub struct Device {
+pub(crate) struct Device {
     stream: Box<dyn Stream>,
     codec: mqtt::Connection<mqtt::role::Client>,
     packets: std::collections::VecDeque<Packet>,
-    pub session_present: bool,
+    pub(crate) session_present: bool,
 }
 
 impl Device {
     /// Connects, or says why not; `None` means that the hub closed the connection without a word.
-    pub async fn connect(
-        hub: &Running,
-        login: &Login,
-    ) -> Result<Self, Option<ConnectReturnCode>> {
+    pub(crate) async fn connect(hub: &Running, login: &Login) -> Result<Self, Option<ConnectReturnCode>> {
         let stream = tls(hub, hub.mqtt_addr).await;
         Self::connect_over(stream, login).await
     }
 
-    pub async fn connect_over(
+    pub(crate) async fn connect_over(
         stream: Box<dyn Stream>,
         login: &Login,
     ) -> Result<Self, Option<ConnectReturnCode>> {
@@ -139,7 +132,7 @@ impl Device {
     }
 
     /// Sends CONNECT and does not wait for the answer.
-    pub async fn hello(stream: Box<dyn Stream>, login: &Login) -> Self {
+    pub(crate) async fn hello(stream: Box<dyn Stream>, login: &Login) -> Self {
         let mut device = Self {
             stream,
             codec: mqtt::Connection::new(mqtt::Version::V3_1_1),
@@ -151,30 +144,22 @@ impl Device {
         device
     }
 
-    pub async fn subscribe(&mut self, filter: &str, qos: Qos) -> Vec<u8> {
+    pub(crate) async fn subscribe(&mut self, filter: &str, qos: Qos) -> Vec<u8> {
         let packet_id = self.codec.acquire_packet_id().expect("a packet id");
         let entry = SubEntry::new(filter, SubOpts::new().set_qos(qos)).expect("a filter");
-        let packet = v3_1_1::Subscribe::builder()
-            .packet_id(packet_id)
-            .entries(vec![entry])
-            .build()
-            .expect("a SUBSCRIBE");
+        let packet =
+            v3_1_1::Subscribe::builder().packet_id(packet_id).entries(vec![entry]).build().expect("a SUBSCRIBE");
         let events = self.codec.checked_send(packet);
         self.carry_out(events).await;
         match self.packet().await {
-            Some(Packet::V3_1_1Suback(suback)) => {
-                suback.return_codes().into_iter().map(|c| c as u8).collect()
-            }
+            Some(Packet::V3_1_1Suback(suback)) => suback.return_codes().into_iter().map(|c| c as u8).collect(),
             other => panic!("not a SUBACK: {other:?}"),
         }
     }
 
-    pub async fn publish(&mut self, topic: &str, qos: Qos, payload: &[u8]) {
-        let mut builder = v3_1_1::Publish::builder()
-            .topic_name(topic)
-            .expect("a topic")
-            .qos(qos)
-            .payload(payload.to_vec());
+    pub(crate) async fn publish(&mut self, topic: &str, qos: Qos, payload: &[u8]) {
+        let mut builder =
+            v3_1_1::Publish::builder().topic_name(topic).expect("a topic").qos(qos).payload(payload.to_vec());
         if qos != Qos::AtMostOnce {
             let packet_id = self.codec.acquire_packet_id().expect("a packet id");
             builder = builder.packet_id(packet_id);
@@ -184,7 +169,7 @@ impl Device {
     }
 
     /// The next message; `None` when the hub closes the connection first.
-    pub async fn receive(&mut self) -> Option<Received> {
+    pub(crate) async fn receive(&mut self) -> Option<Received> {
         loop {
             if let Packet::V3_1_1Publish(publish) = self.packet().await? {
                 return Some(Received {
@@ -196,7 +181,7 @@ impl Device {
     }
 
     /// The next packet of any kind.
-    pub async fn packet(&mut self) -> Option<Packet> {
+    pub(crate) async fn packet(&mut self) -> Option<Packet> {
         let next = async {
             loop {
                 if let Some(packet) = self.packets.pop_front() {
@@ -214,26 +199,22 @@ impl Device {
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, next)
-            .await
-            .expect("a packet in time")
+        tokio::time::timeout(PATIENCE, next).await.expect("a packet in time")
     }
 
     /// Whether the hub says nothing for this long.
-    pub async fn is_silent_for(&mut self, span: Duration) -> bool {
+    pub(crate) async fn is_silent_for(&mut self, span: Duration) -> bool {
         let mut chunk = [0; 4096];
-        tokio::time::timeout(span, self.stream.read(&mut chunk))
-            .await
-            .is_err()
+        tokio::time::timeout(span, self.stream.read(&mut chunk)).await.is_err()
     }
 
-    pub async fn request(&mut self, topic: &str, payload: &[u8]) -> Received {
+    pub(crate) async fn request(&mut self, topic: &str, payload: &[u8]) -> Received {
         self.publish(topic, Qos::AtMostOnce, payload).await;
         self.receive().await.expect("an answer")
     }
 
     /// Writes bytes that are no MQTT.
-    pub async fn write_raw(&mut self, bytes: &[u8]) {
+    pub(crate) async fn write_raw(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.expect("written");
     }
 
@@ -252,7 +233,7 @@ impl Device {
     }
 }
 
-pub async fn tls(hub: &Running, address: std::net::SocketAddr) -> Box<dyn Stream> {
+pub(crate) async fn tls(hub: &Running, address: std::net::SocketAddr) -> Box<dyn Stream> {
     let mut roots = rustls::RootCertStore::empty();
     let ca = CertificateDer::from_pem_slice(hub.ca_pem.as_bytes()).expect("PEM");
     roots.add(ca).expect("an authority");
@@ -268,6 +249,6 @@ pub async fn tls(hub: &Running, address: std::net::SocketAddr) -> Box<dyn Stream
     Box::new(connector.connect(name, tcp).await.expect("TLS"))
 }
 
-pub fn unix_s() -> u64 {
+pub(crate) fn unix_s() -> u64 {
     u64::try_from(jiff::Timestamp::now().as_second()).expect("after 1970")
 }

@@ -1,1 +1,182 @@
+//! What breaks on request.
 
+use std::time::Duration;
+
+use iotedge_ha_emulator::Running;
+use iotedge_ha_emulator::faults::{Cut, DeviceFault, RestFault, RestKind};
+use iotedge_ha_emulator::meters::Meter;
+use mqtt_protocol_core::mqtt::packet::Qos;
+use reqwest::Method;
+use serde_json::json;
+
+use crate::backend::Backend;
+use crate::device::{Device, Login, tls};
+use crate::{eventually, hub};
+
+const DESIRED: &str = "$iothub/twin/PATCH/properties/desired/#";
+const REPORT: &str = "$iothub/twin/PATCH/properties/reported/?$rid=";
+
+async fn leaf(hub: &Running, keep_alive_s: u16) -> Device {
+    let login = Login::of(hub, "leaf", None).keep_alive(keep_alive_s);
+    let mut device = Device::connect(hub, &login).await.expect("connected");
+    device.subscribe("$iothub/twin/res/#", Qos::AtMostOnce).await;
+    device.subscribe(DESIRED, Qos::AtMostOnce).await;
+    device
+}
+
+async fn desire(backend: &Backend, n: u64) {
+    let body = json!({"properties": {"desired": {"n": n}}});
+    assert_eq!(backend.patch("/twins/leaf", body).await.status, 200);
+}
+
+#[tokio::test]
+async fn what_a_black_hole_held_back_flows_in_order_after_healing() {
+    let hub = hub().await;
+    let backend = Backend::new(&hub);
+    let mut device = leaf(&hub, 60).await;
+    let both = json!({"cut": "both"});
+    let put = backend.control(Method::PUT, "/faults/devices/leaf", Some(both));
+    assert_eq!(put.await.status, 204);
+    for n in 0..3 {
+        desire(&backend, n).await;
+        device.publish(&format!("{REPORT}{n}"), Qos::AtMostOnce, b"{\"x\":1}").await;
+    }
+    assert!(device.is_silent_for(Duration::from_millis(300)).await);
+    assert_eq!(hub.meters().read(Meter::DeviceReports), 0);
+    let heal = backend.control(Method::DELETE, "/faults/devices/leaf", None);
+    assert_eq!(heal.await.status, 204);
+    let mut notices = Vec::new();
+    let mut answers = Vec::new();
+    for _ in 0..6 {
+        let received = device.receive().await.expect("still connected");
+        match received.topic.strip_prefix("$iothub/twin/res/204/?$rid=") {
+            Some(rest) => answers.push(rest.to_owned()),
+            None => notices.push(received.json()["n"].clone()),
+        }
+    }
+    assert_eq!(notices, [json!(0), json!(1), json!(2)]);
+    assert_eq!(answers, ["0&$version=2", "1&$version=3", "2&$version=4"]);
+}
+
+#[tokio::test]
+async fn each_direction_is_cut_by_itself() {
+    let hub = hub().await;
+    let backend = Backend::new(&hub);
+    let mut device = leaf(&hub, 60).await;
+    hub.faults().set_device("leaf", DeviceFault::cut(Cut::ToDevice));
+    device.publish(&format!("{REPORT}1"), Qos::AtMostOnce, b"{}").await;
+    eventually("the report arrives", async || hub.meters().read(Meter::DeviceReports) == 1).await;
+    assert!(device.is_silent_for(Duration::from_millis(200)).await);
+    hub.faults().set_device("leaf", DeviceFault::cut(Cut::FromDevice));
+    let answer = device.receive().await.expect("an answer");
+    assert_eq!(answer.topic, "$iothub/twin/res/204/?$rid=1&$version=2");
+    device.publish(&format!("{REPORT}2"), Qos::AtMostOnce, b"{}").await;
+    desire(&backend, 1).await;
+    assert_eq!(device.receive().await.expect("a notice").json()["n"], 1);
+    assert_eq!(hub.meters().read(Meter::DeviceReports), 1);
+}
+
+#[tokio::test]
+async fn behind_a_cut_the_keep_alive_expires_and_the_end_arrives_after_healing() {
+    let hub = hub().await;
+    let mut device = leaf(&hub, 1).await;
+    hub.faults().set_device("leaf", DeviceFault::cut(Cut::Both));
+    eventually("the hub gives up", async || {
+        hub.meters().read(Meter::KeepAliveExpiries) == 1 && hub.connections().is_empty()
+    })
+    .await;
+    assert!(device.is_silent_for(Duration::from_millis(200)).await);
+    assert!(hub.faults().heal_device("leaf"));
+    assert_eq!(device.receive().await, None);
+}
+
+#[tokio::test]
+async fn a_new_connection_through_a_cut_hangs_until_it_heals() {
+    let hub = hub().await;
+    let login = Login::of(&hub, "edge-a", Some("ha-agent"));
+    hub.faults().set_device("edge-a", DeviceFault::cut(Cut::FromDevice));
+    let gone = Device::hello(tls(&hub, hub.mqtt_addr).await, &login).await;
+    let mut waiting = Device::hello(tls(&hub, hub.mqtt_addr).await, &login).await;
+    assert!(waiting.is_silent_for(Duration::from_millis(300)).await);
+    drop(gone);
+    assert_eq!(hub.meters().read(Meter::Connects), 0);
+    hub.faults().heal_device("edge-a");
+    let packet = waiting.packet().await;
+    assert!(packet.is_some(), "the CONNACK arrives");
+    assert_eq!(hub.meters().read(Meter::TakeOvers), 0);
+    let other = Login::of(&hub, "leaf", None);
+    hub.faults().set_device("edge-a", DeviceFault::cut(Cut::Both));
+    assert!(Device::connect(&hub, &other).await.is_ok());
+}
+
+#[tokio::test]
+async fn drop_and_delay_act_on_notices() {
+    let hub = hub().await;
+    let backend = Backend::new(&hub);
+    let mut device = leaf(&hub, 60).await;
+    let fault = DeviceFault { drop: 1.0, ..DeviceFault::default() };
+    hub.faults().set_device("leaf", fault);
+    desire(&backend, 1).await;
+    eventually("the notice is dropped", async || hub.meters().read(Meter::Dropped) == 1).await;
+    let fault = DeviceFault { delay_ms: 300, ..DeviceFault::default() };
+    hub.faults().set_device("leaf", fault);
+    let started = tokio::time::Instant::now();
+    desire(&backend, 2).await;
+    assert_eq!(device.receive().await.expect("a notice").json()["n"], 2);
+    assert!(started.elapsed() >= Duration::from_millis(300));
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_a_write_that_happened() {
+    let hub = hub().await;
+    let backend = Backend::new(&hub);
+    let fault = json!({"count": 1, "method": "PATCH", "path": "/twins/leaf"});
+    let put = backend.control(Method::PUT, "/faults/hub/lost_answers", Some(fault));
+    assert_eq!(put.await.status, 204);
+    let body = json!({"tags": {"a": 1}});
+    let lost = backend.try_call(Method::PATCH, "/twins/leaf", None, Some(body)).await;
+    assert!(lost.is_err());
+    assert_eq!(backend.get("/twins/leaf").await.body["tags"]["a"], 1);
+    assert_eq!(hub.meters().read(Meter::LostAnswers), 1);
+}
+
+#[tokio::test]
+async fn throttles_and_server_errors_change_nothing() {
+    let hub = hub().await;
+    let backend = Backend::new(&hub);
+    let once = RestFault { count: Some(1), ..RestFault::default() };
+    hub.faults().set_rest(RestKind::Throttle, once.clone());
+    let body = json!({"tags": {"a": 1}});
+    let answer = backend.patch("/twins/leaf", body.clone()).await;
+    assert_eq!((answer.status.as_u16(), answer.error_code()), (429, "ThrottlingBacklogTimeout"));
+    assert!(answer.header("retry-after").is_none());
+    let unavailable = RestFault { status: Some(503), ..once };
+    hub.faults().set_rest(RestKind::ServerError, unavailable);
+    let answer = backend.patch("/twins/leaf", body).await;
+    assert_eq!((answer.status.as_u16(), answer.error_code()), (503, "ServiceUnavailable"));
+    assert!(backend.get("/twins/leaf").await.body.get("tags").is_none());
+}
+
+#[tokio::test]
+async fn the_control_api_wants_its_token_and_checks_what_it_is_told() {
+    let hub = hub().await;
+    let backend = Backend::new(&hub);
+    assert_eq!(backend.get("/_emulator/v1/faults").await.status, 401);
+    for (path, body) in [
+        ("/faults/devices/leaf", json!({"cut": "sideways"})),
+        ("/faults/devices/leaf", json!({"drop": 2.0})),
+        ("/faults/devices/leaf", json!({"unknown": 1})),
+        ("/faults/hub/earthquake", json!({})),
+        ("/faults/hub/server_error", json!({"status": 404})),
+        ("/faults/hub/latency", json!({})),
+    ] {
+        let answer = backend.control(Method::PUT, path, Some(body.clone())).await;
+        assert_eq!(answer.status, 400, "{path} {body}");
+    }
+    let _device = leaf(&hub, 60).await;
+    let connections = backend.control(Method::GET, "/connections", None).await.body;
+    assert_eq!(connections[0]["device_id"], "leaf");
+    assert_eq!(connections[0]["transport"], "tls");
+    let meters = backend.control(Method::GET, "/meters", None).await.body;
+    assert_eq!(meters["connects"], 1);
+}

@@ -6,8 +6,8 @@ mod device;
 mod faults;
 mod methods;
 mod recordings;
-mod restart;
 mod rest;
+mod restart;
 mod robust;
 mod twins;
 
@@ -16,10 +16,7 @@ use iotedge_ha_emulator::{Emulator, Options, Running, Seed};
 /// An empty hub on free ports with one edge device and one module.
 async fn hub() -> Running {
     let seed = Seed::parse("edge-a:edge:ha-agent").expect("a seed");
-    let options = Options {
-        seed: vec![seed, Seed::parse("leaf").expect("a seed")],
-        ..Options::default()
-    };
+    let options = Options { seed: vec![seed, Seed::parse("leaf").expect("a seed")], ..Options::default() };
     Emulator::start(options).await.expect("a hub")
 }
 

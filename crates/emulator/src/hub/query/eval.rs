@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::{Aggregate, Comparison, Expr, Item, Path, What, put};
 
 /// One row: a twin as the service API shows it.
-pub type Row = Value;
+pub(super) type Row = Value;
 
 pub(super) fn holds(condition: &Expr, row: &Row) -> bool {
     truth(condition, row) == Some(true)
