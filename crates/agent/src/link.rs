@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 
 use self::identity::Identity;
 use self::mqtt::Login;
-use self::session::{Ended, Limits, Session};
+use self::session::{Connected, Ended, Limits, Session};
 pub use self::transport::{Carrier, Endpoint};
 use self::twin::{Timings, Twin};
 
@@ -203,12 +203,12 @@ async fn run_once(
         () = stopped(&mut outbox.answers) => return Ended::Stopped,
     };
     match connected {
-        Ok((transport, mqtt, renew_at)) => {
+        Ok((Connected { transport, mqtt, early }, renew_at)) => {
             tracing::info!(hub = identity.hub(), module = identity.client_id(), "connected to the hub");
             outbox.tell(News::Up);
             let write_timeout = WRITE_TIMEOUT;
             outbox.reported.mark_changed();
-            Session { number, transport, mqtt, twin, outbox, write_timeout }.serve(renew_at).await
+            Session { number, transport, mqtt, twin, outbox, write_timeout }.serve(early, renew_at).await
         }
         Err(ended) => ended,
     }
@@ -218,10 +218,7 @@ async fn stopped(answers: &mut mpsc::UnboundedReceiver<CallAnswer>) {
     while answers.recv().await.is_some() {}
 }
 
-async fn connect(
-    identity: &Identity,
-    settings: &LinkSettings,
-) -> Result<(transport::Transport, mqtt::Mqtt, Instant), Ended> {
+async fn connect(identity: &Identity, settings: &LinkSettings) -> Result<(Connected, Instant), Ended> {
     let lost = |error: identity::Error| Ended::Lost(crate::chain(&error));
     let (password, renew_at) = identity.token(settings.token_ttl).await.map_err(lost)?;
     let tls: Arc<rustls::ClientConfig> = identity.tls().await.map_err(lost)?;
@@ -238,6 +235,6 @@ async fn connect(
     });
     let endpoint = Endpoint { host: identity.host().to_owned(), port, carrier: settings.carrier };
     let limits = Limits { connect: settings.connect_timeout };
-    let (transport, mqtt) = session::connect(&endpoint, &tls, &login, &limits).await?;
-    Ok((transport, mqtt, renew_at))
+    let connected = session::connect(&endpoint, &tls, &login, &limits).await?;
+    Ok((connected, renew_at))
 }

@@ -133,7 +133,7 @@ impl Agent {
     }
 
     async fn work(&mut self, inputs: &mut Inputs, signals: &mut Signals, sleep: &BootSleep) -> Result<(), Error> {
-        self.observe(HolderFact::Tick);
+        self.look_after_the_workload();
         while !self.left {
             let wake = self.next_wake(boot_now());
             tokio::select! {
@@ -307,7 +307,7 @@ impl Agent {
             _ => wall_now(),
         };
         let workload = wellness::sentence(&report.workload);
-        tracing::info!(state = report.state.as_str(), term = %report.term, workload, leaving = report.leaving, "state");
+        tracing::info!(state = report.state.as_str(), term = %report.term, workload, leaving = report.leaving, "the state has changed");
         self.active.send_if_modified(|active| {
             let was = std::mem::replace(active, report.state == HolderState::Active);
             was != *active

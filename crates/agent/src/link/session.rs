@@ -37,6 +37,14 @@ pub(super) struct Session<'a> {
     pub(super) write_timeout: Duration,
 }
 
+/// A connection whose login is done.
+pub(super) struct Connected {
+    pub(super) transport: Transport,
+    pub(super) mqtt: Mqtt,
+    /// Calls that the hub sent on the heels of its last word to the login.
+    pub(super) early: Vec<Heard>,
+}
+
 const FILTERS: [Filter; 3] = [Filter::TwinAnswers, Filter::DesiredChanges, Filter::MethodCalls];
 
 type Step<T> = Result<T, Ended>;
@@ -51,13 +59,14 @@ pub(super) async fn connect(
     tls: &Arc<rustls::ClientConfig>,
     login: &Login,
     limits: &Limits,
-) -> Step<(Transport, Mqtt)> {
+) -> Step<Connected> {
     let connecting = async {
         let place = || format!("{}:{}", endpoint.host, endpoint.port);
         let transport = Transport::connect(endpoint, tls).await;
         let mut transport = transport.map_err(|error| lost(format!("cannot connect to {}: {error}", place())))?;
         let mut mqtt = Mqtt::new(login).map_err(|error| lost(format!("cannot log in: {error:?}")))?;
         let mut missing = FILTERS.len();
+        let mut early = Vec::new();
         while missing > 0 {
             transport.write(mqtt.output()).await.map_err(lost)?;
             let bytes = transport.read().await.map_err(|error| lost(format!("the login was not answered: {error}")))?;
@@ -70,25 +79,28 @@ pub(super) async fn connect(
                     Heard::Subscribed { ok: true } => missing -= 1,
                     Heard::Subscribed { ok: false } => return Err(lost("the hub refused a subscription")),
                     Heard::Refused(why) | Heard::Broken(why) => return Err(lost(why)),
-                    Heard::Message { .. } => {}
+                    message @ Heard::Message { .. } => early.push(message),
                 }
             }
         }
-        Ok((transport, mqtt))
+        Ok(Connected { transport, mqtt, early })
     };
     timeout(limits.connect, connecting).await.unwrap_or_else(|_| Err(lost("connecting took too long")))
 }
 
 impl Session<'_> {
     /// Serves until the connection ends or the token has to be renewed.
-    pub(super) async fn serve(&mut self, renew_at: Instant) -> Ended {
-        match self.work(renew_at).await {
+    pub(super) async fn serve(&mut self, early: Vec<Heard>, renew_at: Instant) -> Ended {
+        match self.work(early, renew_at).await {
             Ok(never) => never,
             Err(ended) => ended,
         }
     }
 
-    async fn work(&mut self, renew_at: Instant) -> Step<Ended> {
+    async fn work(&mut self, early: Vec<Heard>, renew_at: Instant) -> Step<Ended> {
+        for heard in early {
+            self.heard(heard)?;
+        }
         let acts = self.twin.connected(Instant::now());
         self.twin_acts(acts)?;
         loop {
