@@ -117,7 +117,7 @@ pub enum Waiting {
     #[error("the record has not been read yet")]
     AnchorUnread,
     /// The record belongs to another control record.
-    #[error("the record belongs to controllers under {control:?}, not to us")]
+    #[error("the record belongs to controllers under {control}, not to us")]
     ForeignControl {
         /// Which.
         control: ControlId,
@@ -276,22 +276,21 @@ fn standing_to_act<'a>(view: &'a View, plan: &mut Plan) -> Option<&'a Anchor> {
 impl View {
     fn with_holder(&self, anchor: &Anchor, holder: &MemberId, plan: &mut Plan) {
         let term = anchor.term;
-        // What was released or fenced before this term began says nothing about it: its holder is yet to be granted.
-        let ended = match &self.standing {
-            Standing::Free(Free::Released { term: released, .. }) => *released >= term,
-            Standing::Free(Free::Fenced) => true,
-            _ => false,
-        };
+        let ended = self.term_ended(term);
         let under_way = self.revoking.is_some() || ended;
         if let (Some(mark), false) = (&anchor.paused, under_way) {
             plan.waiting.push(Waiting::Paused { by: mark.by.clone() });
             self.keep(holder, term, plan);
             return;
         }
-        let wish = match (self.fenced_request(anchor, plan), &self.revoking) {
-            (Some(wish), _) => Some(wish),
-            (None, Some(revoking)) => Some(revoking.clone()),
-            (None, None) => self.wish(anchor, holder, plan),
+        if let Some(wish) = self.fenced_request(anchor, plan) {
+            // Nothing is granted on top of an operator's word: it could not cover that.
+            self.replace(anchor, holder, &wish, plan);
+            return;
+        }
+        let wish = match &self.revoking {
+            Some(revoking) => Some(revoking.clone()),
+            None => self.wish(anchor, holder, plan),
         };
         match &self.standing {
             Standing::Free(_) if ended => {
@@ -307,14 +306,27 @@ impl View {
         }
     }
 
+    /// Whether `term` is over for good. What was released before it began says nothing about it: its holder
+    /// is yet to be granted.
+    fn term_ended(&self, term: Term) -> bool {
+        match &self.standing {
+            Standing::Free(Free::Released { term: released, .. }) => *released >= term,
+            Standing::Free(Free::Fenced) => true,
+            Standing::Free(Free::Lapsed) | Standing::MayRunUntil(_) => false,
+        }
+    }
+
     /// The holder may be running.
     fn during_lease(&self, anchor: &Anchor, holder: &MemberId, until: Time, wish: Option<Wish>, plan: &mut Plan) {
         let under_way = self.revoking.is_some();
-        if let Some(wish) = wish
-            && (under_way || self.replaceable(anchor, holder, &wish, plan))
-        {
-            self.revoke(anchor, holder, wish, plan);
-            return;
+        if let Some(wish) = wish {
+            if under_way || self.replaceable(anchor, holder, &wish, plan) {
+                self.revoke(anchor, holder, wish, plan);
+                return;
+            }
+            if let Reason::WorkloadFailing { said } = wish.reason {
+                plan.waiting.push(Waiting::WorkloadFailing { member: holder.clone(), said });
+            }
         }
         self.keep(holder, anchor.term, plan);
         if let Some(trouble) = self.seen.get(holder).and_then(|seen| seen.trouble.as_ref()) {
@@ -356,15 +368,14 @@ impl View {
             plan.waiting.push(Waiting::Paused { by: mark.by.clone() });
             return;
         }
-        if self.fenced_request(anchor, plan).is_some() {
-            return;
-        }
-        if let Standing::MayRunUntil(until) = self.standing {
+        let fenced = self.fenced_request(anchor, plan);
+        if let (Standing::MayRunUntil(until), None) = (&self.standing, &fenced) {
+            let until = *until;
             let left = self.now.mono.until(until);
             plan.waiting.push(Waiting::HolderMayStillRun { member: None, until, left, why: None });
             return;
         }
-        let wish = self.asked(anchor, None, plan).unwrap_or_else(Wish::first);
+        let wish = fenced.or_else(|| self.asked(anchor, None, plan)).unwrap_or_else(Wish::first);
         if !self.may_move(anchor, &wish, plan) {
             return;
         }

@@ -20,6 +20,15 @@ pub(crate) fn lines(script: &str) -> impl Iterator<Item = Line<'_>> {
     })
 }
 
+/// The phrases of a description, where nothing happens in time: lines without their `<ms>`.
+pub(crate) fn phrases(text: &str) -> impl Iterator<Item = Line<'_>> {
+    let meant = text.split(['\n', ';']).map(str::trim).filter(|text| !text.is_empty());
+    meant.map(|text| {
+        let (verb, text) = text.split_once(' ').unwrap_or((text, ""));
+        Line { at: 0, verb, text }
+    })
+}
+
 impl<'a> Line<'a> {
     /// The words without `=`.
     pub(crate) fn words(&self) -> impl Iterator<Item = &'a str> {

@@ -5,6 +5,7 @@ use super::{Plan, Step, View, Waiting, Wish};
 use crate::anchor::Anchor;
 use crate::brake::Brake;
 use crate::fitness::{Preference, Unfit, unfit};
+use crate::grantor::Standing;
 use crate::ids::MemberId;
 use crate::seen::CallFailure;
 use crate::time::Millis;
@@ -76,9 +77,10 @@ impl View {
             return true;
         }
         // The old holder is better than nobody, in a new term; unless it must not hold at all.
-        let spent = !matches!(self.standing, crate::grantor::Standing::Free(crate::grantor::Free::Lapsed));
+        let fenced = matches!(self.standing, Standing::MayRunUntil(_));
+        let spent = fenced || self.term_ended(anchor.term) || self.revoking.is_some();
         let fit = self.members.contains(holder) && self.against(anchor, holder).is_empty();
-        if (spent || self.revoking.is_some()) && fit && self.is_fresh(holder) {
+        if spent && fit && self.is_fresh(holder) {
             return self.appoint(anchor, holder, &Wish::term_spent(), plan);
         }
         if spent && fit {
@@ -109,6 +111,12 @@ impl View {
 
     /// The best fit member, if it has answered just now; otherwise it is asked.
     fn candidate(&self, anchor: &Anchor, holder: Option<&MemberId>, wish: &Wish, plan: &mut Plan) -> Option<MemberId> {
+        if let Some(to) = wish.to.as_ref().filter(|to| self.against(anchor, to) == [Unfit::NotHeard]) {
+            // Nobody else is taken before the one asked for has had its say.
+            plan.steps.push(Step::Probe { members: vec![to.clone()] });
+            plan.waiting.push(Waiting::FreshAnswer { member: to.clone() });
+            return None;
+        }
         let mut against = BTreeMap::new();
         let mut fit = Vec::new();
         for (priority, member) in self.members.iter().enumerate() {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Plan, Step, View, Waiting};
 use crate::anchor::{Anchor, OperatorRequest, Reason, Verb};
+use crate::brake::Brake;
 use crate::grantor::Standing;
 use crate::ids::{MemberId, RequestId};
 use crate::messages::{Refusal, Workload};
@@ -80,7 +81,7 @@ impl View {
 
     /// An operator's word that the holder is not running: it ends any wait for the holder.
     pub(super) fn fenced_request(&self, anchor: &Anchor, plan: &mut Plan) -> Option<Wish> {
-        if !matches!(self.standing, Standing::MayRunUntil(_)) {
+        if !matches!(self.standing, Standing::MayRunUntil(_)) || self.brake == Brake::AllOff {
             return None;
         }
         let fenced = |asked: &OperatorRequest| matches!(asked.verb, Verb::Failover { fenced: true, .. });
@@ -153,7 +154,7 @@ impl View {
     /// was granted it, or a newer one was heard of.
     fn term_is_spent(&self, anchor: &Anchor, holder: &MemberId) -> Option<Wish> {
         let given_elsewhere = self.given.as_ref().is_some_and(|(m, t)| m != holder && *t >= anchor.term);
-        if given_elsewhere || self.term_seen > anchor.term {
+        if given_elsewhere || anchor.is_edited() || self.term_seen > anchor.term {
             return Some(Wish { reason: Reason::TermSpent, to: Some(holder.clone()) });
         }
         let answer = &self.seen.get(holder)?.answer.as_ref()?.value;
