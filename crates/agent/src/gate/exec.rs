@@ -11,6 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::{ExecSettings, GateOrder};
 use crate::keeper::{Lease, LineBuffer, Order, Report, own_executable};
@@ -38,7 +39,7 @@ pub(super) async fn keep(
         match start(&settings) {
             Ok((mut process, mut socket)) => {
                 let left = open.take();
-                let mut link = Link { settings: &settings, stop, facts: &facts, left, open: &mut open };
+                let mut link = Link { settings: &settings, stop, facts: &facts, left, ready: false, open: &mut open };
                 let served = link.serve(&mut socket, &mut orders).await;
                 let still_left = link.left;
                 open = open.or(still_left);
@@ -52,10 +53,14 @@ pub(super) async fn keep(
             }
             Err(error) => tracing::error!(%error, "the keeper cannot be started"),
         }
+        if orders.is_closed() {
+            return;
+        }
         tokio::time::sleep(RESTART_PAUSE).await;
     }
 }
 
+const REMIND_EVERY: Duration = Duration::from_secs(10);
 const RESTART_PAUSE: Duration = Duration::from_millis(200);
 
 fn start(settings: &ExecSettings) -> std::io::Result<(Child, UnixStream)> {
@@ -80,6 +85,8 @@ struct Link<'a> {
     facts: &'a mpsc::UnboundedSender<ExecFact>,
     /// The term that an earlier keeper ran and that may still be running.
     left: Option<Term>,
+    /// The keeper holds the lock.
+    ready: bool,
     /// The term that this keeper was asked to run.
     open: &'a mut Option<Term>,
 }
@@ -92,8 +99,13 @@ impl Link<'_> {
     ) -> Result<(), Lost> {
         let mut lines = LineBuffer::default();
         let mut buffer = [0; 1_024];
+        let mut reminder = tokio::time::interval_at(Instant::now() + REMIND_EVERY, REMIND_EVERY);
         loop {
             tokio::select! {
+                _ = reminder.tick(), if !self.ready => {
+                    let lock = self.settings.keeper.lock.display();
+                    tracing::warn!(%lock, "processes of an earlier workload still hold the lock: the gate stays closed");
+                }
                 order = orders.recv() => {
                     let Some(order) = order else { return Ok(()) };
                     if let Some(order) = self.translate(order) {
@@ -133,6 +145,7 @@ impl Link<'_> {
     fn heard(&mut self, report: Report) {
         match report {
             Report::Ready => {
+                self.ready = true;
                 self.tell(ExecFact::Ready);
                 if let Some(term) = self.left.take() {
                     self.tell(ExecFact::Closed(term));
