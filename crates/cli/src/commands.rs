@@ -22,6 +22,8 @@ pub(crate) mod tick;
 pub(crate) mod why;
 
 mod common;
+mod controller;
+mod request;
 
 use anyhow::Context;
 

@@ -7,5 +7,6 @@
 pub mod clock;
 pub mod config;
 pub mod hub;
+pub mod operate;
 pub mod run;
 pub mod store;

@@ -1,4 +1,8 @@
+use ha_core::anchor::Verb;
+use ha_core::ids::MemberId;
+
 use crate::commands::common::RequestArgs;
+use crate::commands::request::request;
 use crate::exit::Exit;
 use crate::failure::Result;
 use crate::printer::Printer;
@@ -27,6 +31,6 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit> {
-    let _ = (args.request.config.path()?, args.pool, args.to, args.fenced, printer);
-    Ok(Exit::Failed)
+    let verb = Verb::Failover { to: args.to.map(MemberId::new), fenced: args.fenced };
+    request(&args.request, &args.pool, verb, printer).await
 }

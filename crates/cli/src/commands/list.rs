@@ -1,4 +1,5 @@
 use crate::commands::common::ConfigArgs;
+use crate::commands::controller;
 use crate::exit::Exit;
 use crate::failure::Result;
 use crate::printer::Printer;
@@ -21,6 +22,20 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit> {
-    let _ = (args.config.path()?, args.pools, printer);
-    Ok(Exit::Failed)
+    let reports = controller::reports(&args.config, &args.pools).await?;
+    if printer.wants_json() {
+        printer.json_pretty(&reports);
+        return Ok(Exit::Ok);
+    }
+    let mut table = printer.table(["POOL", "MEMBER", "ROLE", "STATE", "TERM", "LEASE LEFT", "KNOWN FOR", "FIT", "WHY"]);
+    for report in &reports {
+        for member in &report.members {
+            table.add_row(controller::row(report, member));
+        }
+    }
+    printer.print_table(&table);
+    for report in &reports {
+        controller::say_state(report, printer);
+    }
+    Ok(Exit::Ok)
 }

@@ -1,6 +1,9 @@
 use clap::ValueEnum;
+use ha_core::anchor::Verb;
+use ha_core::ids::MemberId;
 
 use crate::commands::common::RequestArgs;
+use crate::commands::request::request;
 use crate::exit::Exit;
 use crate::failure::Result;
 use crate::printer::Printer;
@@ -31,6 +34,6 @@ enum Mark {
 }
 
 pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit> {
-    let _ = (args.request.config.path()?, args.pool, args.member, args.mark == Mark::On, printer);
-    Ok(Exit::Failed)
+    let verb = Verb::Maintenance { member: MemberId::new(args.member), on: args.mark == Mark::On };
+    request(&args.request, &args.pool, verb, printer).await
 }

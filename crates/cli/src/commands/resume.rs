@@ -1,4 +1,7 @@
+use ha_core::anchor::Verb;
+
 use crate::commands::common::RequestArgs;
+use crate::commands::request::request;
 use crate::exit::Exit;
 use crate::failure::Result;
 use crate::printer::Printer;
@@ -15,6 +18,6 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit> {
-    let _ = (args.request.config.path()?, args.pool, printer);
-    Ok(Exit::Failed)
+    let verb = Verb::Resume;
+    request(&args.request, &args.pool, verb, printer).await
 }

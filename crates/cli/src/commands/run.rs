@@ -1,4 +1,7 @@
+use ha_controller::run::{Setup, run as run_controller};
+
 use crate::commands::common::ConfigArgs;
+use crate::commands::controller::{self, stop_signal};
 use crate::exit::Exit;
 use crate::failure::Result;
 use crate::printer::Printer;
@@ -21,6 +24,10 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit> {
-    let _ = (args.config.path()?, args.name, printer);
-    Ok(Exit::Failed)
+    let setup: Setup<_> = controller::setup(&args.config, args.name, printer)?;
+    let summary = run_controller(setup, stop_signal()).await;
+    if printer.wants_json() {
+        printer.json(&summary);
+    }
+    Ok(Exit::Ok)
 }

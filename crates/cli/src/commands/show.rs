@@ -1,4 +1,5 @@
 use crate::commands::common::ConfigArgs;
+use crate::commands::controller;
 use crate::exit::Exit;
 use crate::failure::Result;
 use crate::printer::Printer;
@@ -16,6 +17,24 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit> {
-    let _ = (args.config.path()?, args.pool, printer);
-    Ok(Exit::Failed)
+    let reports = controller::reports(&args.config, &[args.pool]).await?;
+    for report in &reports {
+        if printer.wants_json() {
+            printer.json_pretty(report);
+            continue;
+        }
+        let holder = report.holder.as_ref().map_or("nobody", |holder| holder.as_str());
+        printer.line(format_args!("pool     {}", report.pool));
+        printer.line(format_args!("holder   {holder}"));
+        printer.line(format_args!("term     {}", report.term));
+        if let Some(change) = &report.last_change {
+            printer.line(format_args!("since    {} ({})", controller::when(change.at), change.reason));
+        }
+        controller::say_state(report, printer);
+        for member in &report.members {
+            printer.line("");
+            controller::show_member(member, printer);
+        }
+    }
+    Ok(Exit::Ok)
 }

@@ -1,4 +1,8 @@
+use ha_core::anchor::Verb;
+use ha_core::ids::MemberId;
+
 use crate::commands::common::RequestArgs;
+use crate::commands::request::request;
 use crate::exit::Exit;
 use crate::failure::Result;
 use crate::printer::Printer;
@@ -22,6 +26,6 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit> {
-    let _ = (args.request.config.path()?, args.pool, args.to, printer);
-    Ok(Exit::Failed)
+    let verb = Verb::Switchover { to: args.to.map(MemberId::new) };
+    request(&args.request, &args.pool, verb, printer).await
 }

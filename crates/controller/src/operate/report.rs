@@ -3,14 +3,15 @@
 use futures_util::future::join_all;
 use ha_core::anchor::{Anchor, Transition};
 use ha_core::fitness::unfit;
-use ha_core::ids::{Epoch, GrantorId, MemberId, PoolName, Term};
-use ha_core::messages::{Answer, Hello, Request, Workload};
+use ha_core::ids::{MemberId, PoolName, Term};
+use ha_core::messages::{Answer, Workload};
 use ha_core::seen::{CallFailure, Evidence, MemberSeen, Seen, Trouble};
-use ha_core::time::{Millis, WallTime};
+use ha_core::time::WallTime;
 use serde::Serialize;
 
 use crate::clock::Clock;
 use crate::config::{Members, PoolConfig};
+use crate::hub::iot::IotHub;
 use crate::hub::{Error, Hub, Opinions, Seat};
 
 /// One pool.
@@ -60,7 +61,7 @@ pub struct MemberReport {
 }
 
 /// Asks the record and every member.
-pub async fn report<H: Hub>(hub: &H, config: &PoolConfig, clock: Clock) -> Result<PoolReport, Error> {
+pub async fn report(hub: &IotHub, config: &PoolConfig, clock: Clock) -> Result<PoolReport, Error> {
     let anchor = hub.read_anchor(&config.name).await?.map(|(anchor, _)| anchor);
     let members = match &config.members {
         Members::Listed(members) => members.clone(),
@@ -81,8 +82,8 @@ pub async fn report<H: Hub>(hub: &H, config: &PoolConfig, clock: Clock) -> Resul
     })
 }
 
-async fn ask_member<H: Hub>(
-    hub: &H,
+async fn ask_member(
+    hub: &IotHub,
     config: &PoolConfig,
     anchor: Option<&Anchor>,
     clock: Clock,
@@ -94,11 +95,8 @@ async fn ask_member<H: Hub>(
         agent_module: config.agent_module.clone(),
         workload_module: config.workload_module.clone(),
     };
-    // An onlooker's question: it takes no nonce and raises no epoch.
-    let hello =
-        Request::Hello(Hello { grantor: GrantorId::controller(), epoch: Epoch(0), wants_nonce: false });
     let timeout = config.policy.timings.call_timeout;
-    let (answer, opinions) = tokio::join!(hub.call(&seat, &hello, Millis::ZERO, timeout), hub.gather(&seat));
+    let (answer, opinions) = tokio::join!(hub.peek(&seat, timeout), hub.gather(&seat));
     let seen = seen(answer, opinions, clock);
     describe(member, &seen, config, anchor, clock)
 }
