@@ -4,6 +4,7 @@ mod claim;
 mod flow;
 mod machine;
 mod opening;
+mod pump;
 mod session;
 
 pub(crate) use session::serve;
@@ -14,3 +15,7 @@ const SILENCE_MAX_MS: u64 = 1_767_000;
 const CONNECT_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
 /// The longest packet after CONNECT: 256 KB of payload and its topic.
 const PACKET_BYTES_MAX: u32 = 280_000;
+/// Bytes that may be held back on the way in before reading stops.
+const INBOX_BYTES_MAX: usize = 512 * 1024;
+/// How long the last bytes may take.
+const FAREWELL: std::time::Duration = std::time::Duration::from_secs(5);

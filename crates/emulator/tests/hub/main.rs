@@ -10,6 +10,7 @@ mod rest;
 mod restart;
 mod robust;
 mod twins;
+mod websocket;
 
 use iotedge_ha_emulator::{Emulator, Options, Running, Seed};
 
