@@ -184,6 +184,3 @@ fn record_call() -> Call {
 fn routine_call() -> Call {
     Call::within(ROUTINE)
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,5 @@
+//! The controller at the emulator: one hub for each test, on free ports of loopback.
+
+mod bench;
+mod records;
+mod story;
