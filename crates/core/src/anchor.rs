@@ -208,18 +208,36 @@ impl Anchor {
         self.holder.clone().map(|holder| (holder, self.term))
     }
 
+    /// Whether holder or term were changed by hand: the last change on record says otherwise. The recorded holder is
+    /// then nobody's word for who may be running, and the recorded term may have been run by another member.
+    pub fn is_edited(&self) -> bool {
+        let (Some(holder), Some(last)) = (&self.holder, self.history.last()) else { return false };
+        last.holder != *holder || last.term > self.term
+    }
+
     /// Gives `term` to `member`.
     pub fn appoint(&mut self, member: MemberId, term: Term, reason: Reason, at: WallTime) {
         if let Reason::Asked { request, .. } = &reason {
             let request = request.clone();
             self.settle(&request, None, at);
         }
+        self.settle_vouchers(at);
         let from = self.holder.replace(member.clone());
         self.term = term;
         self.since = at;
         self.status = None;
         self.history.push(Transition { term, holder: member, from, at, reason });
         keep_latest(&mut self.history);
+    }
+
+    /// An operator's word that the holder is not running was about the holder of that moment, not about the next one.
+    fn settle_vouchers(&mut self, at: WallTime) {
+        let vouches = |asked: &OperatorRequest| matches!(asked.verb, Verb::Failover { fenced: true, .. });
+        let given: Vec<RequestId> =
+            self.requests.iter().filter(|(_, asked)| vouches(asked)).map(|(request, _)| request.clone()).collect();
+        for request in given {
+            self.settle(&request, Some("the holder has changed since".to_owned()), at);
+        }
     }
 
     /// Takes a request off the list and remembers what became of it.
