@@ -18,6 +18,8 @@ mod refusal;
 mod registry;
 mod saved;
 mod section;
+#[cfg(test)]
+mod tests;
 mod time;
 mod twin;
 

@@ -337,3 +337,69 @@ impl Machine {
         self.shell.act(|hub, _| hub.subscriptions(id, session).is_some_and(what))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::{Access, Policies};
+    use crate::hub::{Dice, Hub};
+    use proptest::prelude::*;
+
+    fn machine() -> Machine {
+        let mut dice = Dice::new([3; 32]);
+        let access = Access::new(Policies::make(|| dice.key()), vec!["localhost".into()]);
+        let shell = Shell::new(Hub::new(dice, jiff::SignedDuration::ZERO), access);
+        let mut codec = codec();
+        let connect = v3_1_1::Connect::builder().client_id("d").and_then(|b| b.keep_alive(60).build());
+        let bytes = connect.expect("a CONNECT").to_continuous_buffer();
+        open(&mut codec, &bytes).expect("opened");
+        Machine::accept(Arc::new(shell), codec, Id::device("d"), Session(1), false)
+    }
+
+    /// Whole packets of every kind with bodies of chance, so that more than the header is reached.
+    fn packets() -> impl Strategy<Value = Vec<u8>> {
+        let packet = (any::<u8>(), prop::collection::vec(any::<u8>(), 0..40)).prop_map(|(first, body)| {
+            let mut bytes = vec![first, u8::try_from(body.len()).expect("short")];
+            bytes.extend(body);
+            bytes
+        });
+        prop::collection::vec(packet, 1..6).prop_map(|packets| packets.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_of_a_stranger_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = open(&mut codec(), &bytes);
+        }
+
+        #[test]
+        fn no_packets_of_a_client_panic(bytes in packets(), at in 0..200usize) {
+            let mut machine = machine();
+            let (first, second) = bytes.split_at(at.min(bytes.len()));
+            if machine.take_in(first, &mut || false).is_ok() {
+                let _ = machine.take_in(second, &mut || false);
+            }
+        }
+    }
+
+    #[test]
+    fn topics_and_filters_belong_to_their_identity() {
+        let (device, module) = (Id::device("d"), Id::module("d", "m"));
+        for (id, topic, served) in [
+            (&device, "devices/d/messages/events/", true),
+            (&device, "devices/d/messages/events/%24.mid=1&a=b/", true),
+            (&device, "devices/dd/messages/events/", false),
+            (&device, "devices/d/modules/m/messages/events/", false),
+            (&module, "devices/d/modules/m/messages/events/", true),
+            (&module, "devices/d/messages/events/", false),
+            (&device, "$iothub/twin/GET/?$rid=7", true),
+            (&device, "$iothub/twin/GET/", false),
+            (&device, "anything", false),
+        ] {
+            assert_eq!(from_device(id, topic).is_some(), served, "{topic}");
+        }
+        assert_eq!(channel(&module, "devices/d/modules/m/inputs/#"), Some(Channel::Inputs));
+        assert_eq!(channel(&device, "devices/d/modules/m/inputs/#"), None);
+        assert_eq!(channel(&device, "$iothub/#"), None);
+    }
+}

@@ -126,6 +126,8 @@ impl Opening {
             () = self.stop.cancelled() => return false,
             () = healed => {}
         }
+        // Lets the runtime look at its sockets, so that an end that has come is seen below.
+        tokio::task::yield_now().await;
         let mut chunk = [0; 4096];
         while self.early.len() < INBOX_BYTES_MAX {
             match reader.read(&mut chunk).now_or_never() {
