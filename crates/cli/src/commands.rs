@@ -22,7 +22,8 @@ pub(crate) mod tick;
 pub(crate) mod why;
 
 mod common;
-mod controller;
+mod daemon;
+mod report;
 mod request;
 
 use anyhow::Context;

@@ -18,6 +18,6 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit> {
-    let _ = (args.config.path()?, args.offline, printer);
+    let _ = (args.config.load(Vec::new())?, args.offline, printer);
     Ok(Exit::Failed)
 }

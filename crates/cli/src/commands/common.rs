@@ -1,8 +1,10 @@
-//! Arguments that several commands share.
+//! What several commands share: where the configuration is, the way to the hub, what its errors mean to an operator.
 
 use std::path::{Path, PathBuf};
 
-use ha_controller::config::{Config, Override, environment, load};
+use ha_controller::config::{Config, Override, PoolConfig, Refused, environment, load};
+use ha_controller::hub::Error as HubError;
+use ha_controller::hub::iot::{IotHub, Unusable};
 
 use crate::exit::Exit;
 use crate::failure::{Failure, OrExit, Result};
@@ -20,15 +22,20 @@ pub(crate) struct ConfigArgs {
 impl ConfigArgs {
     /// The configuration in force: the file, then the environment, then `flags`.
     pub(crate) fn load(&self, flags: Vec<Override>) -> Result<Config> {
+        self.read(flags)?.or_exit(Exit::Usage)
+    }
+
+    /// The same for whoever wants to see what is wrong with it; there must be one, though.
+    pub(crate) fn read(&self, flags: Vec<Override>) -> Result<Result<Config, Refused>> {
         let mut overrides = environment(std::env::vars_os().filter_map(|(name, value)| {
             // What is no text cannot be one of ours.
             Some((name.into_string().ok()?, value.into_string().ok()?))
         }));
         overrides.extend(flags);
-        load(&self.path()?, &overrides).or_exit(Exit::Usage)
+        Ok(load(&self.path()?, &overrides))
     }
 
-    pub(crate) fn path(&self) -> Result<PathBuf> {
+    fn path(&self) -> Result<PathBuf> {
         if let Some(path) = &self.file {
             return Ok(path.clone());
         }
@@ -41,30 +48,39 @@ impl ConfigArgs {
     }
 }
 
-/// For the verbs that ask the controller in charge for something.
-#[derive(clap::Args, Debug)]
-#[command(next_help_heading = "Asking")]
-pub(crate) struct RequestArgs {
-    #[command(flatten)]
-    pub(crate) config: ConfigArgs,
+/// The way to the hub. Nothing is sent yet.
+pub(crate) fn open_hub(config: &Config) -> Result<IotHub> {
+    IotHub::new(&config.hub).map_err(|error| {
+        let exit = if matches!(error, Unusable::Client(_)) { Exit::Failed } else { Exit::Usage };
+        Failure::new(exit, error).hint(
+            "the service connection string of the hub belongs into the place that `[hub]` names: \
+             `az iot hub connection-string show --hub-name NAME` prints it",
+        )
+    })
+}
 
-    /// Ask without showing the plan and waiting for a yes
-    #[arg(short, long)]
-    pub(crate) yes: bool,
+/// The pool of that name.
+pub(crate) fn pool<'a>(config: &'a Config, name: &str) -> Result<&'a PoolConfig> {
+    config.pool(name).ok_or_else(|| {
+        let names: Vec<_> = config.pools.iter().map(|pool| pool.name.as_str()).collect();
+        let path = config.path.display();
+        Failure::says(Exit::Usage, format!("there is no pool {name:?} in {path}"))
+            .hint(format!("the pools there are {}", names.join(", ")))
+    })
+}
 
-    /// Show what would happen, and stop there
-    #[arg(short = 'n', long, conflicts_with = "yes")]
-    pub(crate) dry_run: bool,
-
-    /// Do not wait until it has happened
-    #[arg(long)]
-    pub(crate) no_wait: bool,
-
-    /// How long to wait until it has happened
-    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
-    pub(crate) timeout_s: u64,
-
-    /// Why, for the history
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) reason: Option<String>,
+/// An error of the hub, as an operator should see it.
+pub(crate) fn hub_failure(error: HubError) -> Failure {
+    let (exit, hint) = match &error {
+        HubError::Unauthorised(_) => (
+            Exit::Hub,
+            "take a policy with the rights registry read, registry write and service connect, such as iothubowner",
+        ),
+        HubError::Unreachable(_) => {
+            (Exit::Hub, "see whether the host name is right and whether a firewall lets port 443 through")
+        }
+        HubError::Throttled(_) => (Exit::Hub, "`iotedge-ha estimate` says how much of the hub's limits the pools take"),
+        _ => return Failure::new(Exit::Failed, error),
+    };
+    Failure::new(exit, error).hint(hint)
 }

@@ -15,10 +15,6 @@ use crate::failure;
 pub(crate) struct Args {
     #[arg(long)]
     plant: SocketAddr,
-
-    /// The device that it runs on
-    #[arg(long)]
-    device: String,
 }
 
 const BETWEEN_WRITES: Duration = Duration::from_millis(10);
@@ -26,7 +22,7 @@ const BETWEEN_WRITES: Duration = Duration::from_millis(10);
 pub(crate) fn run(args: &Args) -> failure::Result<Exit> {
     let mut plant = TcpStream::connect(args.plant).with_context(|| format!("no plant at {}", args.plant))?;
     plant.set_nodelay(true)?;
-    let mut advice = Advice { device: args.device.clone(), term: term()?, value: 0.0 };
+    let mut advice = Advice { device: variable("HA_MEMBER")?, term: term()?, value: 0.0 };
     let start = Instant::now();
     loop {
         advice.value = 50.0 + 10.0 * start.elapsed().as_secs_f64().sin();
@@ -41,7 +37,9 @@ pub(crate) fn run(args: &Args) -> failure::Result<Exit> {
 
 /// The fencing token, which a plant that checks it would ask for.
 fn term() -> Result<u64> {
-    let text =
-        std::env::var("HA_TERM").map_err(|_| anyhow!("HA_TERM is not set: this program is started by an agent"))?;
-    text.parse().context("HA_TERM is no number")
+    variable("HA_TERM")?.parse().context("HA_TERM is no number")
+}
+
+fn variable(name: &str) -> Result<String> {
+    std::env::var(name).map_err(|_| anyhow!("{name} is not set: this program is started by an agent"))
 }

@@ -2,10 +2,10 @@ use ha_controller::hub::Hub as _;
 use ha_controller::store::History;
 use ha_core::anchor::Transition;
 
-use crate::commands::common::ConfigArgs;
-use crate::commands::controller;
+use crate::commands::common::{ConfigArgs, hub_failure, open_hub, pool};
+use crate::commands::report;
 use crate::exit::Exit;
-use crate::failure::{OrExit as _, Result};
+use crate::failure::Result;
 use crate::printer::Printer;
 
 /// Show how a pool's holder changed, when and why.
@@ -26,13 +26,13 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit> {
     let config = args.config.load(Vec::new())?;
-    let pool = controller::pool(&config, &args.pool)?;
+    let pool = pool(&config, &args.pool)?;
     let kept = History::open(&config.controller.state_dir).and_then(|store| store.transitions(&args.pool, args.limit));
     let changes: Vec<Transition> = match kept {
         Ok(changes) if !changes.is_empty() => changes,
         _ => {
-            let hub = controller::hub(&config)?;
-            let anchor = hub.read_anchor(&pool.name).await.or_exit(Exit::Hub)?;
+            let hub = open_hub(&config)?;
+            let anchor = hub.read_anchor(&pool.name).await.map_err(hub_failure)?;
             anchor.map(|(anchor, _)| anchor.history).unwrap_or_default().into_iter().rev().take(args.limit).collect()
         }
     };
@@ -44,7 +44,7 @@ pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit> {
     for change in &changes {
         table.add_row([
             change.term.to_string(),
-            controller::when(change.at),
+            report::when(change.at),
             change.holder.to_string(),
             change.from.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
             change.reason.to_string(),

@@ -1,5 +1,5 @@
 use crate::commands::common::ConfigArgs;
-use crate::commands::controller;
+use crate::commands::report;
 use crate::exit::Exit;
 use crate::failure::Result;
 use crate::printer::Printer;
@@ -22,7 +22,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit> {
-    let reports = controller::reports(&args.config, &args.pools).await?;
+    let reports = report::reports(&args.config, &args.pools).await?;
     if printer.wants_json() {
         printer.json_pretty(&reports);
         return Ok(Exit::Ok);
@@ -30,12 +30,12 @@ pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit> {
     let mut table = printer.table(["POOL", "MEMBER", "ROLE", "STATE", "TERM", "LEASE LEFT", "KNOWN FOR", "FIT", "WHY"]);
     for report in &reports {
         for member in &report.members {
-            table.add_row(controller::row(report, member));
+            table.add_row(report::row(report, member));
         }
     }
     printer.print_table(&table);
     for report in &reports {
-        controller::say_state(report, printer);
+        report::say_state(report, printer);
     }
     Ok(Exit::Ok)
 }

@@ -2,8 +2,7 @@ use clap::ValueEnum;
 use ha_core::anchor::Verb;
 use ha_core::ids::MemberId;
 
-use crate::commands::common::RequestArgs;
-use crate::commands::request::request;
+use crate::commands::request::{Asked, RequestArgs, request};
 use crate::exit::Exit;
 use crate::failure::Result;
 use crate::printer::Printer;
@@ -34,6 +33,7 @@ enum Mark {
 }
 
 pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit> {
-    let verb = Verb::Maintenance { member: MemberId::new(args.member), on: args.mark == Mark::On };
-    request(&args.request, &args.pool, verb, printer).await
+    let on = args.mark == Mark::On;
+    let verb = Verb::Maintenance { member: MemberId::new(args.member), on };
+    request(Asked { pool: args.pool, verb, moves_work: on }, &args.request, printer).await
 }

@@ -1,7 +1,6 @@
 use ha_core::anchor::Verb;
 
-use crate::commands::common::RequestArgs;
-use crate::commands::request::request;
+use crate::commands::request::{Asked, RequestArgs, request};
 use crate::exit::Exit;
 use crate::failure::Result;
 use crate::printer::Printer;
@@ -18,6 +17,5 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit> {
-    let verb = Verb::Pause;
-    request(&args.request, &args.pool, verb, printer).await
+    request(Asked { pool: args.pool, verb: Verb::Pause, moves_work: false }, &args.request, printer).await
 }

@@ -1,109 +1,211 @@
-//! The verbs that ask the controller in charge for something.
+//! How a request reaches the controller in charge: written into the pool's record, and watched until it is settled.
 
-use std::io::{BufRead as _, IsTerminal as _};
+use std::io::{BufRead, IsTerminal, Write};
 use std::time::Duration;
 
-use ha_controller::clock::wall;
-use ha_controller::hub::Hub as _;
+use ha_controller::config::{Config, Members, PoolConfig};
+use ha_controller::hub::Hub;
+use ha_controller::hub::iot::IotHub;
 use ha_controller::operate::{AskError, ask, wait_settled};
-use ha_core::anchor::{Anchor, Verb};
+use ha_core::anchor::{Anchor, Settled, Verb};
+use ha_core::ids::{MemberId, RequestId};
+use ha_core::time::WallTime;
+use jiff::Timestamp;
 use serde_json::json;
 
-use super::common::RequestArgs;
-use super::controller;
+use super::common::{ConfigArgs, hub_failure, open_hub, pool};
 use crate::exit::Exit;
-use crate::failure::{Failure, OrExit as _, Result};
+use crate::failure::{Failure, Result};
 use crate::printer::Printer;
 
-/// Shows what will happen, writes the request into the record and waits until it has been settled.
-pub(crate) async fn request(args: &RequestArgs, name: &str, verb: Verb, printer: &Printer) -> Result<Exit> {
+/// For the verbs that ask the controller in charge for something.
+#[derive(clap::Args, Debug)]
+#[command(next_help_heading = "Asking")]
+pub(crate) struct RequestArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+
+    /// Ask without showing the plan and waiting for a yes
+    #[arg(short, long)]
+    yes: bool,
+
+    /// Show what would happen, and stop there
+    #[arg(short = 'n', long, conflicts_with = "yes")]
+    dry_run: bool,
+
+    /// Do not wait until it has happened
+    #[arg(long)]
+    no_wait: bool,
+
+    /// How long to wait until it has happened
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    timeout_s: u64,
+
+    /// Why, for the history; it is kept short there
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+/// What is asked for, and how it is told.
+pub(crate) struct Asked {
+    pub(crate) pool: String,
+    pub(crate) verb: Verb,
+    /// Moves work, so a person has to say yes.
+    pub(crate) moves_work: bool,
+}
+
+pub(crate) async fn request(asked: Asked, args: &RequestArgs, printer: &Printer) -> Result<Exit> {
     let config = args.config.load(Vec::new())?;
-    let pool = controller::pool(&config, name)?;
-    let hub = controller::hub(&config)?;
-    let before = hub.read_anchor(&pool.name).await.or_exit(Exit::Hub)?.map(|(anchor, _)| anchor);
-    printer.note(format_args!("{name}: {}", intention(&verb, before.as_ref())));
+    let pool = pool(&config, &asked.pool)?;
+    check_members(&asked.verb, pool)?;
+    let hub = open_hub(&config)?;
+    let anchor = read(&hub, pool).await?;
+    printer.note(plan(&asked, &anchor));
     if args.dry_run {
         return Ok(Exit::Ok);
     }
-    if !args.yes && !confirmed(printer) {
-        return Err(
-            Failure::says(Exit::Refused, "nothing was asked for").hint("--yes asks without waiting for an answer")
-        );
+    if asked.moves_work && !args.yes && !confirmed()? {
+        return Err(Failure::says(Exit::Refused, "nothing was asked for"));
     }
-    let id = ask(&hub, &pool.name, verb, &operator(args.reason.as_deref()), wall()).await.map_err(failure)?;
+    let by = by(args.reason.as_deref());
+    let now = WallTime(Timestamp::now().as_millisecond());
+    let id = ask(&hub, &pool.name, asked.verb, &by, now).await.map_err(ask_failure)?;
     if args.no_wait {
-        printer.note("asked; not waiting for the controller");
+        printer.note(format_args!("asked for; request {id}"));
+        if printer.wants_json() {
+            printer.json(&json!({ "request": id, "settled": false }));
+        }
         return Ok(Exit::Ok);
     }
-    let mut said = String::new();
-    let progress = |anchor: &Anchor| {
-        let state = state(anchor);
-        if state != said {
-            printer.note(format_args!("{name}: {state}"));
-            said = state;
+    wait(&hub, &config, pool, &id, Duration::from_secs(args.timeout_s), printer).await
+}
+
+async fn read(hub: &IotHub, pool: &PoolConfig) -> Result<Anchor> {
+    match hub.read_anchor(&pool.name).await.map_err(hub_failure)? {
+        Some((anchor, _)) => Ok(anchor),
+        None => Err(ask_failure(AskError::NoRecord { pool: pool.name.clone() })),
+    }
+}
+
+/// A controller would refuse it anyway, only later.
+fn check_members(verb: &Verb, pool: &PoolConfig) -> Result<()> {
+    let (Verb::Switchover { to: Some(member) }
+    | Verb::Failover { to: Some(member), .. }
+    | Verb::Maintenance { member, .. }) = verb
+    else {
+        return Ok(());
+    };
+    match &pool.members {
+        Members::Listed(members) if !members.contains(member) => {
+            let names: Vec<_> = members.iter().map(MemberId::as_str).collect();
+            Err(Failure::says(Exit::Usage, format!("{member} is no member of {}", pool.name))
+                .hint(format!("its members are {}", names.join(", "))))
         }
-    };
-    let timeout = Duration::from_secs(args.timeout_s);
-    let (settled, anchor) = wait_settled(&hub, &pool.name, &id, timeout, progress).await.map_err(failure)?;
-    if printer.wants_json() {
-        printer
-            .json(&json!({ "request": id, "refused": settled.refused, "holder": anchor.holder, "term": anchor.term }));
-    }
-    match settled.refused {
-        Some(why) => Err(Failure::says(Exit::Refused, format_args!("the controller refused: {why}"))),
-        None => Ok(Exit::Ok),
+        _ => Ok(()),
     }
 }
 
-fn failure(error: AskError) -> Failure {
-    let (exit, hint) = match &error {
-        AskError::TimedOut => (Exit::TimedOut, "is a controller running? `iotedge-ha list` and its log tell"),
-        AskError::NoRecord { .. } => (Exit::Failed, "start a controller with `iotedge-ha run`"),
-        AskError::Hub(_) => (Exit::Hub, "`iotedge-ha check` tells what is wrong"),
-        AskError::Contended => (Exit::Failed, "try again"),
-    };
-    Failure::new(exit, error).hint(hint)
-}
-
-fn state(anchor: &Anchor) -> String {
-    match anchor.held() {
-        Some((holder, term)) => format!("{holder} holds term {term}"),
-        None => "nobody holds".to_owned(),
-    }
-}
-
-fn intention(verb: &Verb, anchor: Option<&Anchor>) -> String {
-    let holder = anchor.and_then(|anchor| anchor.holder.as_ref()).map_or("nobody", |holder| holder.as_str());
-    let target = |to: &Option<ha_core::ids::MemberId>| {
-        to.as_ref().map_or_else(|| "the fittest standby".to_owned(), ToString::to_string)
-    };
-    match verb {
-        Verb::Switchover { to } => format!("{holder} stops, then {} takes over", target(to)),
+fn plan(asked: &Asked, anchor: &Anchor) -> String {
+    let pool = &asked.pool;
+    let holder = anchor.holder.as_ref().map_or("nobody", MemberId::as_str);
+    let target =
+        |to: &Option<MemberId>| to.as_ref().map_or_else(|| "the fittest standby".to_owned(), ToString::to_string);
+    let term = anchor.term;
+    match &asked.verb {
+        Verb::Switchover { to } => {
+            format!("{pool}: {holder} holds term {term}; it stops its workload, and then {} starts its own", target(to))
+        }
         Verb::Failover { to, fenced: false } => {
-            format!("{} takes over from {holder} when that has stopped or its lease has run out", target(to))
+            format!("{pool}: {holder} holds term {term}; once its lease has certainly ended, {} takes over", target(to))
         }
-        Verb::Failover { to, fenced: true } => {
-            format!("{} takes over from {holder} AT ONCE; you vouch that {holder} is not running", target(to))
+        Verb::Failover { to, fenced: true } => format!(
+            "{pool}: {holder} holds term {term}; {} takes over AT ONCE, on your word that {holder} is not running",
+            target(to)
+        ),
+        Verb::Pause => format!("{pool}: {holder} goes on holding term {term}; nothing is decided until `resume`"),
+        Verb::Resume => format!("{pool}: {holder} holds term {term}; decisions go on"),
+        Verb::Maintenance { member, on: true } if Some(member) == anchor.holder.as_ref() => {
+            format!(
+                "{pool}: {member} holds term {term}; it hands the work over, and is left out until it is taken back"
+            )
         }
-        Verb::Pause => format!("nothing is decided any more; {holder} goes on"),
-        Verb::Resume => "decisions are taken again".to_owned(),
-        Verb::Maintenance { member, on: true } => format!("{member} is not given the work until the mark is taken off"),
-        Verb::Maintenance { member, on: false } => format!("{member} may be given the work again"),
+        Verb::Maintenance { member, on: true } => format!("{pool}: {member} is left out until it is taken back"),
+        Verb::Maintenance { member, on: false } => format!("{pool}: {member} may hold again"),
     }
 }
 
-fn confirmed(printer: &Printer) -> bool {
+fn confirmed() -> Result<bool> {
     if !std::io::stdin().is_terminal() {
-        return false;
+        return Err(Failure::says(Exit::Usage, "there is nobody to say yes")
+            .hint("give --yes, or --dry-run to see the plan only"));
     }
-    printer.note("Go on? [y/N]");
+    eprint!("Go on? [y/N] ");
+    std::io::stderr().flush()?;
     let mut answer = String::new();
-    let read = std::io::stdin().lock().read_line(&mut answer);
-    read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
+    std::io::stdin().lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
-/// Who asks, for the history.
-fn operator(reason: Option<&str>) -> String {
-    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "operator".to_owned());
-    reason.map_or_else(|| user.clone(), |reason| format!("{user}: {reason}"))
+/// Who asks: for the history, not for permission, which the hub's credentials are.
+fn by(reason: Option<&str>) -> String {
+    let user =
+        ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok()).unwrap_or_else(|| "operator".to_owned());
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    match reason {
+        Some(reason) => format!("{user}@{host}: {reason}"),
+        None => format!("{user}@{host}"),
+    }
+}
+
+async fn wait(
+    hub: &IotHub,
+    config: &Config,
+    pool: &PoolConfig,
+    id: &RequestId,
+    timeout: Duration,
+    printer: &Printer,
+) -> Result<Exit> {
+    printer.note(format_args!("asked for; waiting for the controller in charge ({})", config.controller.control));
+    let mut told = String::new();
+    let show = |anchor: &Anchor| {
+        let holder = anchor.holder.as_ref().map_or("nobody", MemberId::as_str);
+        let status = anchor.status.as_deref().map(|status| format!(": {status}")).unwrap_or_default();
+        let line = format!("  {holder} holds term {}{status}", anchor.term);
+        if line != told {
+            printer.note(&line);
+            told = line;
+        }
+    };
+    let (settled, anchor) = wait_settled(hub, &pool.name, id, timeout, show).await.map_err(ask_failure)?;
+    tell(&settled, &anchor, printer);
+    Ok(if settled.refused.is_none() { Exit::Ok } else { Exit::Refused })
+}
+
+fn tell(settled: &Settled, anchor: &Anchor, printer: &Printer) {
+    if printer.wants_json() {
+        printer.json(&json!({
+            "request": settled.request, "settled": true, "refused": settled.refused,
+            "holder": anchor.holder, "term": anchor.term,
+        }));
+        return;
+    }
+    match &settled.refused {
+        Some(why) => printer.note(format_args!("refused: {why}")),
+        None => {
+            let holder = anchor.holder.as_ref().map_or("nobody", MemberId::as_str);
+            printer.line(format_args!("done: {holder} holds term {}", anchor.term));
+        }
+    }
+}
+
+fn ask_failure(error: AskError) -> Failure {
+    match error {
+        AskError::Hub(error) => hub_failure(error),
+        AskError::NoRecord { .. } => {
+            Failure::new(Exit::Failed, error).hint("start a controller: `iotedge-ha run --config FILE`")
+        }
+        AskError::TimedOut => Failure::new(Exit::TimedOut, error)
+            .hint("see whether a controller runs: `iotedge-ha show POOL` says what the pool waits for"),
+        AskError::Contended => Failure::new(Exit::Failed, error).hint("try again"),
+    }
 }

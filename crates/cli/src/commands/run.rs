@@ -1,9 +1,10 @@
-use ha_controller::run::{Setup, run as run_controller};
+use tokio_util::sync::CancellationToken;
 
 use crate::commands::common::ConfigArgs;
-use crate::commands::controller::{self, stop_signal};
+use crate::commands::daemon::{ControllerArgs, setup};
 use crate::exit::Exit;
 use crate::failure::Result;
+use crate::interruption::Interruption;
 use crate::printer::Printer;
 
 /// Run the controller: watch the pools, keep the leases, move the work when a device fails.
@@ -18,16 +19,25 @@ pub(crate) struct Args {
     #[command(flatten)]
     config: ConfigArgs,
 
-    /// What this controller calls itself; two that run at once need two names [default: host name and process id]
-    #[arg(long)]
-    name: Option<String>,
+    #[command(flatten)]
+    controller: ControllerArgs,
 }
 
 pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit> {
-    let setup: Setup<_> = controller::setup(&args.config, args.name, printer)?;
-    let summary = run_controller(setup, stop_signal()).await;
-    if printer.wants_json() {
-        printer.json(&summary);
-    }
+    let mut interruption = Interruption::listen()?;
+    let setup = setup(&args.config, &args.controller)?;
+    let pools = setup.config.pools.len();
+    printer.note(format_args!("watching {pools} {} until Ctrl-C", if pools == 1 { "pool" } else { "pools" }));
+    let stop = CancellationToken::new();
+    let running = ha_controller::run::run(setup, stop.clone());
+    tokio::pin!(running);
+    let summary = tokio::select! {
+        summary = &mut running => summary,
+        () = interruption.comes() => {
+            stop.cancel();
+            running.await
+        }
+    };
+    printer.detail(format_args!("in charge at the end: {}; given back: {}", summary.in_charge, summary.given_back));
     Ok(Exit::Ok)
 }

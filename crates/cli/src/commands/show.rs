@@ -1,5 +1,5 @@
 use crate::commands::common::ConfigArgs;
-use crate::commands::controller;
+use crate::commands::report;
 use crate::exit::Exit;
 use crate::failure::Result;
 use crate::printer::Printer;
@@ -17,7 +17,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit> {
-    let reports = controller::reports(&args.config, &[args.pool]).await?;
+    let reports = report::reports(&args.config, &[args.pool]).await?;
     for report in &reports {
         if printer.wants_json() {
             printer.json_pretty(report);
@@ -28,12 +28,12 @@ pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit> {
         printer.line(format_args!("holder   {holder}"));
         printer.line(format_args!("term     {}", report.term));
         if let Some(change) = &report.last_change {
-            printer.line(format_args!("since    {} ({})", controller::when(change.at), change.reason));
+            printer.line(format_args!("since    {} ({})", report::when(change.at), change.reason));
         }
-        controller::say_state(report, printer);
+        report::say_state(report, printer);
         for member in &report.members {
             printer.line("");
-            controller::show_member(member, printer);
+            report::show_member(member, printer);
         }
     }
     Ok(Exit::Ok)

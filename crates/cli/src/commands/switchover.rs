@@ -1,8 +1,7 @@
 use ha_core::anchor::Verb;
 use ha_core::ids::MemberId;
 
-use crate::commands::common::RequestArgs;
-use crate::commands::request::request;
+use crate::commands::request::{Asked, RequestArgs, request};
 use crate::exit::Exit;
 use crate::failure::Result;
 use crate::printer::Printer;
@@ -27,5 +26,5 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit> {
     let verb = Verb::Switchover { to: args.to.map(MemberId::new) };
-    request(&args.request, &args.pool, verb, printer).await
+    request(Asked { pool: args.pool, verb, moves_work: true }, &args.request, printer).await
 }

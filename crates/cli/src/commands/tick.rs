@@ -1,9 +1,11 @@
-use ha_controller::run::{Summary, tick, tick_limit};
+use ha_controller::run::{Summary, tick_limit};
+use tokio_util::sync::CancellationToken;
 
 use crate::commands::common::ConfigArgs;
-use crate::commands::controller::{self, stop_signal};
+use crate::commands::daemon::{ControllerArgs, setup};
 use crate::exit::Exit;
 use crate::failure::Result;
+use crate::interruption::Interruption;
 use crate::printer::Printer;
 
 /// Make one pass over the pools and leave, for cron and functions on a timer.
@@ -15,32 +17,56 @@ pub(crate) struct Args {
     #[command(flatten)]
     config: ConfigArgs,
 
-    /// What this controller calls itself [default: host name]
-    #[arg(long)]
-    name: Option<String>,
+    #[command(flatten)]
+    controller: ControllerArgs,
 }
 
 pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit> {
-    let setup = controller::setup(&args.config, args.name, printer)?;
+    let mut interruption = Interruption::listen()?;
+    let setup = setup(&args.config, &args.controller)?;
     let limit = tick_limit(&setup.config);
-    let summary = tick(setup, limit, stop_signal()).await;
-    if printer.wants_json() {
-        printer.json(&summary);
-    } else {
-        for (pool, row) in &summary.pools {
-            printer.line(format_args!("{pool}: {}", row.sentence));
+    let stop = CancellationToken::new();
+    let pass = ha_controller::run::tick(setup, limit, stop.clone());
+    tokio::pin!(pass);
+    let summary = tokio::select! {
+        summary = &mut pass => summary,
+        () = interruption.comes() => {
+            stop.cancel();
+            pass.await;
+            return Ok(Exit::Interrupted);
         }
-    }
-    Ok(ended(&summary))
+    };
+    show(&summary, printer);
+    Ok(code(&summary))
 }
 
-/// What the exit code tells: whether every pool has somebody who holds, by this or another controller's work.
-fn ended(summary: &Summary) -> Exit {
-    let all_settled = summary.pools.values().all(|row| row.settled);
-    match (&summary.trouble, &summary.owner) {
-        (Some(_), _) => Exit::Hub,
-        (None, Some(_)) => Exit::Ok,
-        (None, None) if summary.in_charge && all_settled => Exit::Ok,
-        (None, None) => Exit::TimedOut,
+fn show(summary: &Summary, printer: &Printer) {
+    if printer.wants_json() {
+        printer.json(summary);
+        return;
     }
+    if let Some(owner) = &summary.owner {
+        printer.line(format_args!("{owner} is in charge; nothing was done here"));
+    }
+    if let Some(trouble) = &summary.trouble {
+        printer.line(format_args!("the control record: {trouble}"));
+    }
+    for (pool, row) in &summary.pools {
+        let sentence = row.refused.as_deref().unwrap_or(&row.sentence);
+        printer.line(format_args!("{pool}: {sentence}"));
+    }
+}
+
+/// A pass that somebody else makes unnecessary is a good one.
+fn code(summary: &Summary) -> Exit {
+    if summary.owner.is_some() {
+        return Exit::Ok;
+    }
+    if !summary.in_charge {
+        return if summary.trouble.is_some() { Exit::Hub } else { Exit::TimedOut };
+    }
+    if summary.pools.values().any(|row| row.refused.is_some()) {
+        return Exit::Refused;
+    }
+    if summary.pools.values().all(|row| row.settled) { Exit::Ok } else { Exit::TimedOut }
 }

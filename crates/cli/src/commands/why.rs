@@ -1,7 +1,7 @@
 use ha_controller::store::{History, KeptDecision};
 
-use crate::commands::common::ConfigArgs;
-use crate::commands::controller;
+use crate::commands::common::{ConfigArgs, pool};
+use crate::commands::report;
 use crate::exit::Exit;
 use crate::failure::{Failure, OrExit as _, Result};
 use crate::printer::Printer;
@@ -24,7 +24,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit> {
     let config = args.config.load(Vec::new())?;
-    controller::pool(&config, &args.pool)?;
+    pool(&config, &args.pool)?;
     let hint = "decisions are kept where the controller runs, in controller.state_dir; `history` shows what the record in the hub remembers";
     let store = History::open(&config.controller.state_dir).or_hint(Exit::Failed, hint)?;
     let found = match args.term {
@@ -43,7 +43,7 @@ pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit> {
 }
 
 fn explain(kept: &KeptDecision, printer: &Printer) {
-    printer.line(format_args!("{}  {}  {}", controller::when(kept.at), kept.kind, kept.sentence));
+    printer.line(format_args!("{}  {}  {}", report::when(kept.at), kept.kind, kept.sentence));
     printer.line("");
     printer.line("What was known:");
     for (member, seen) in &kept.view.seen {
@@ -59,7 +59,7 @@ fn explain(kept: &KeptDecision, printer: &Printer) {
     }
     printer.line("What was decided:");
     for step in &kept.plan.steps {
-        printer.line(format_args!("  {}", controller::step(step)));
+        printer.line(format_args!("  {}", report::step(step)));
     }
     for waiting in &kept.plan.waiting {
         printer.line(format_args!("  waiting: {waiting}"));

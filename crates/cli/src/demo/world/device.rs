@@ -35,7 +35,7 @@ impl Device {
         let program = std::env::current_exe()?.display().to_string();
         let settings = folder.join(self.name).join("agent.toml").display().to_string();
         let plant = plant.to_string();
-        let workload = [&program, "demo-workload", "--plant", &plant, "--device", self.name];
+        let workload = [&program, "demo-workload", "--plant", &plant];
         let mut args = vec!["agent", "--config", &settings, "--"];
         args.extend(workload);
         let args: Vec<_> = args.into_iter().map(str::to_owned).collect();

@@ -1,71 +1,15 @@
-//! What the commands share that need the hub or the controller.
+//! What is known of pools and members, and how people read it.
 
-use std::sync::Arc;
-
-use ha_controller::clock::{self, Clock};
-use ha_controller::config::{Config, PoolConfig};
-use ha_controller::hub::iot::IotHub;
+use futures_util::future::try_join_all;
+use ha_controller::clock::Clock;
+use ha_controller::config::PoolConfig;
 use ha_controller::operate::{MemberReport, PoolReport, report};
-use ha_controller::run::Setup;
-use ha_controller::store::Recorder;
 use ha_core::plan::Step;
 use ha_core::time::{Millis, WallTime};
-use tokio_util::sync::CancellationToken;
 
-use super::common::ConfigArgs;
-use crate::exit::Exit;
-use crate::failure::{Failure, OrExit as _, Result};
+use super::common::{ConfigArgs, hub_failure, open_hub, pool};
+use crate::failure::Result;
 use crate::printer::Printer;
-
-/// Everything that a controller needs. A store that cannot be used costs the long history, not the pools.
-pub(crate) fn setup(args: &ConfigArgs, name: Option<String>, printer: &Printer) -> Result<Setup<IotHub>> {
-    let mut config = args.load(Vec::new())?;
-    if let Some(name) = name {
-        config.controller.name = name;
-    }
-    let hub = Arc::new(hub(&config)?);
-    let controller = &config.controller;
-    let recorder =
-        Recorder::open(&controller.state_dir, controller.history_days, clock::wall()).unwrap_or_else(|error| {
-            printer.warning(format_args!("no long history: {}", chain(&error)));
-            Recorder::absent()
-        });
-    Ok(Setup { config, hub, recorder, clock: Clock::start() })
-}
-
-pub(crate) fn hub(config: &Config) -> Result<IotHub> {
-    let hint =
-        "set the environment variable or name the file; a service policy's connection string is wanted, not a device's";
-    IotHub::new(&config.hub).or_hint(Exit::Hub, hint)
-}
-
-pub(crate) fn pool<'a>(config: &'a Config, name: &str) -> Result<&'a PoolConfig> {
-    config.pool(name).ok_or_else(|| {
-        let names: Vec<&str> = config.pools.iter().map(|pool| pool.name.as_str()).collect();
-        Failure::says(Exit::Usage, format_args!("there is no pool {name:?} in {}", config.path.display()))
-            .hint(format!("it has: {}", names.join(", ")))
-    })
-}
-
-/// Cancelled by Ctrl-C and by SIGTERM.
-pub(crate) fn stop_signal() -> CancellationToken {
-    let stop = CancellationToken::new();
-    let cancel = stop.clone();
-    tokio::spawn(async move {
-        let terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
-        match terminated {
-            Ok(mut terminated) => tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminated.recv() => {}
-            },
-            Err(_) => {
-                let _ = tokio::signal::ctrl_c().await;
-            }
-        }
-        cancel.cancel();
-    });
-    stop
-}
 
 /// What is known of the pools named; of all if none is.
 pub(crate) async fn reports(args: &ConfigArgs, names: &[String]) -> Result<Vec<PoolReport>> {
@@ -75,12 +19,9 @@ pub(crate) async fn reports(args: &ConfigArgs, names: &[String]) -> Result<Vec<P
     } else {
         names.iter().map(|name| pool(&config, name)).collect::<Result<_>>()?
     };
-    let (hub, clock) = (hub(&config)?, Clock::start());
-    let mut reports = Vec::new();
-    for pool in chosen {
-        reports.push(report(&hub, pool, clock).await.or_exit(Exit::Hub)?);
-    }
-    Ok(reports)
+    let (hub, clock) = (open_hub(&config)?, Clock::start());
+    let asked = chosen.into_iter().map(|pool| report(&hub, pool, clock));
+    try_join_all(asked).await.map_err(hub_failure)
 }
 
 pub(crate) fn row(report: &PoolReport, member: &MemberReport) -> [String; 9] {
@@ -165,8 +106,4 @@ pub(crate) fn step(step: &Step) -> String {
 /// A wall-clock instant, for people.
 pub(crate) fn when(at: WallTime) -> String {
     jiff::Timestamp::from_millisecond(at.0).map_or_else(|_| "unknown".to_owned(), |at| format!("{at:.0}"))
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    ha_controller::hub::chain(error)
 }
