@@ -64,6 +64,9 @@ async fn play_all(script: &Script, printer: &Printer) -> Result<Exit> {
         }
     }
     let ok = failed.is_none() && outcomes.iter().all(|outcome| outcome.ok);
+    if !script.keep {
+        world.timeline.end();
+    }
     conclude(&outcomes, ok, script, printer);
     if script.keep {
         keep(&world, printer).await?;

@@ -61,10 +61,6 @@ impl Printer {
         self.json
     }
 
-    pub(crate) fn is_verbose(&self) -> bool {
-        self.verbose
-    }
-
     /// A line of data.
     pub(crate) fn line(&self, text: impl Display) {
         put(&mut std::io::stdout().lock(), format_args!("{text}\n"));

@@ -40,9 +40,7 @@ impl Clock {
         match self.mono {
             Mono::Boot { zero_ms } => Time::from_ms(boot_ms().saturating_sub(zero_ms)),
             #[cfg(test)]
-            Mono::Paused { zero } => {
-                Time::from_ms(u64::try_from(zero.elapsed().as_millis()).expect("tests are short"))
-            }
+            Mono::Paused { zero } => Time::from_ms(u64::try_from(zero.elapsed().as_millis()).expect("tests are short")),
         }
     }
 

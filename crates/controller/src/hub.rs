@@ -142,7 +142,7 @@ pub enum Error {
         why: String,
     },
     /// The hub refuses, or is out of order.
-    #[error("IoT Hub says: {0}")]
+    #[error("{0}")]
     Refused(String),
 }
 

@@ -4,6 +4,7 @@
 //! whichever controller is in charge picks up. No controller's address is needed.
 
 mod ask;
+pub mod check;
 mod report;
 
 pub use self::ask::{AskError, ask, wait_settled};

@@ -22,11 +22,11 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use self::board::{Board, PoolRow};
+use self::charge::ChargeTask;
 pub use self::charge::Office;
+use self::pool::PoolTask;
 pub(crate) use self::pool::evidence;
 pub(crate) use self::reassertion::explain as explain_reassertions;
-use self::charge::ChargeTask;
-use self::pool::PoolTask;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::hub::Hub;

@@ -139,6 +139,8 @@ pub struct Charge {
     next: Time,
     mine: Option<Mine>,
     epoch_floor: Epoch,
+    /// What we have written last, and what we may have written since: any other record that names us is somebody's edit.
+    written: Vec<ControlRecord>,
     /// How many writes have been tried. No two are equal, so a record that is found proves when it was sent.
     writes: u64,
     giving_back: bool,
@@ -188,6 +190,9 @@ enum Told {
     Back,
 }
 
+/// Each is followed by a read, so more than a few in doubt are a hub that answers nothing at all.
+const WRITES_KEPT: usize = 8;
+
 impl Charge {
     /// A controller that has just started. `me` must differ from every earlier run's.
     pub fn new(me: ControllerId, timings: ChargeTimings) -> Self {
@@ -201,6 +206,7 @@ impl Charge {
             next: Time::default(),
             mine: None,
             epoch_floor: Epoch(0),
+            written: Vec::new(),
             writes: 0,
             giving_back: false,
             told: None,
@@ -268,8 +274,7 @@ impl Charge {
             Some(known) if known.version == version => known,
             _ => Known { record, version, since: now },
         });
-        let ours = self.known.as_ref().is_some_and(|known| known.record.owner == self.me);
-        if !ours {
+        if !self.is_ours() {
             self.mine = None;
         }
         self.act_on_record(now);
@@ -281,6 +286,8 @@ impl Charge {
             _ => Open::Nothing,
         };
         self.certain = false;
+        // While nobody looked there may have been a record.
+        self.absent = None;
         self.next = now + self.timings.renew;
     }
 
@@ -300,6 +307,10 @@ impl Charge {
 
     fn unsure(&mut self, now: Time) {
         if let Open::Writing { record, sent } = std::mem::replace(&mut self.open, Open::Nothing) {
+            if self.written.len() >= WRITES_KEPT {
+                self.written.remove(0);
+            }
+            self.written.push(record.clone());
             self.open = Open::Doubting { record, sent };
             self.next = now;
         }
@@ -319,6 +330,7 @@ impl Charge {
     /// A record of ours stood in the hub at some instant after `sent`.
     fn proven(&mut self, record: ControlRecord, sent: Time) {
         self.epoch_floor = self.epoch_floor.max(record.epoch);
+        self.written = vec![record.clone()];
         if record.given_back {
             self.mine = None;
         } else {
@@ -353,7 +365,11 @@ impl Charge {
     }
 
     fn owns(&self) -> bool {
-        self.known.as_ref().is_some_and(|known| known.record.owner == self.me && !known.record.given_back)
+        self.is_ours() && self.record().is_some_and(|record| !record.given_back)
+    }
+
+    fn is_ours(&self) -> bool {
+        self.record().is_some_and(|record| self.written.contains(record))
     }
 
     /// What a fresh look at the record allows: to take over, to renew at once, or nothing.

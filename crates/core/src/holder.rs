@@ -155,6 +155,8 @@ pub struct Holder {
     term_seen: Term,
     /// Terms up to here are never taken again.
     revoked_through: Term,
+    /// Somebody has been told that terms up to here have stopped.
+    released_through: Term,
     leases: Leases,
     gate: Gate,
     term_run: Term,
@@ -181,6 +183,7 @@ impl Holder {
             epochs: BTreeMap::new(),
             term_seen: Term(0),
             revoked_through: Term(0),
+            released_through: Term(0),
             gate: Gate::Closed,
             term_run: Term(0),
             flag: None,
@@ -215,7 +218,7 @@ impl Holder {
         self.pass_time(now);
         self.work_gate(now);
         self.report(now);
-        self.finish_leaving();
+        self.finish_leaving(now);
     }
 
     /// What to do next.
@@ -229,7 +232,7 @@ impl Holder {
             self.gate.stop_from(self.settings.stop),
             self.leases.next_end(),
             self.held.next_due(),
-            self.leaving.filter(|_| self.gate.stop_from(Millis::ZERO).is_some()),
+            self.leaving.filter(|_| self.gate.stop_from(Millis::ZERO).is_some() || self.awaits_relief()),
         ]
         .into_iter()
         .flatten()
@@ -360,8 +363,15 @@ impl Holder {
         self.answer_due(now, changed);
     }
 
-    fn finish_leaving(&mut self) {
-        if self.leaving.is_some() && self.gate.is_closed() && !self.left {
+    /// Whether the agent stays only to tell the one who revoked that nothing runs here any more.
+    fn awaits_relief(&self) -> bool {
+        self.gate.is_closed() && self.revoked_through > self.released_through && !self.left
+    }
+
+    fn finish_leaving(&mut self, now: Time) {
+        let Some(until) = self.leaving else { return };
+        let stays = now < until && self.awaits_relief();
+        if self.gate.is_closed() && !stays && !self.left {
             self.left = true;
             self.effects.push_back(HolderEffect::Left);
         }

@@ -342,7 +342,7 @@ impl Pool {
         let holder = self.record.known().and_then(|anchor| anchor.holder.clone());
         let given = self.grantor.as_ref().and_then(Grantor::given).map(|(member, _)| member.clone());
         let met: BTreeSet<MemberId> = self.spec.members.iter().cloned().chain(holder).chain(given).collect();
-        self.contacts.retain(|member, _| met.contains(member));
+        self.part_with(&met);
         self.seen.retain(|member, _| met.contains(member));
         for member in met {
             self.contacts.entry(member.clone()).or_default();

@@ -148,8 +148,11 @@ impl Desk {
     fn serve(mut self) {
         while !self.shared.book().closing {
             self.wait();
-            let news = self.take_down();
+            let (news, count) = self.take_down();
             news.into_iter().for_each(&self.on_news);
+            if count > 0 {
+                self.wrote.send_modify(|written| *written += count);
+            }
             self.welcome();
         }
     }
@@ -162,7 +165,8 @@ impl Desk {
         let _ = poll(&mut sources, Some(&timeout));
     }
 
-    fn take_down(&mut self) -> Vec<News> {
+    /// What happened, and how many writes were taken down.
+    fn take_down(&mut self) -> (Vec<News>, u64) {
         let mut news = Vec::new();
         let mut arrived: Vec<(usize, Advice)> = Vec::new();
         let mut gone = Vec::new();
@@ -191,10 +195,7 @@ impl Desk {
         for at in gone.into_iter().rev() {
             news.extend(self.lines.remove(at).ended());
         }
-        if count > 0 {
-            self.wrote.send_modify(|written| *written += count);
-        }
-        news
+        (news, count)
     }
 
     fn welcome(&mut self) {

@@ -14,7 +14,7 @@ use crate::printer::{Printer, Tone};
 pub(crate) struct Timeline {
     start: Instant,
     printer: Printer,
-    one_at_a_time: Arc<Mutex<()>>,
+    over: Arc<Mutex<bool>>,
 }
 
 /// One line of `--json`.
@@ -68,7 +68,7 @@ impl What {
 
 impl Timeline {
     pub(crate) fn new(start: Instant, printer: Printer) -> Self {
-        Self { start, printer, one_at_a_time: Arc::default() }
+        Self { start, printer, over: Arc::default() }
     }
 
     /// Something happened just now.
@@ -78,7 +78,11 @@ impl Timeline {
 
     /// Something happened at an instant of the plant's clock.
     pub(crate) fn tell_at(&self, at: Ms, who: &str, what: What, text: impl Display) {
-        let _turn = self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
+        // Held while printing, so that lines come one at a time.
+        let over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
+        if *over {
+            return;
+        }
         let text = text.to_string();
         if self.printer.wants_json() {
             self.printer.json(&Event { t_ms: at.round() as i64, who, what: what.word(), text: &text });
@@ -90,6 +94,11 @@ impl Timeline {
             None => text,
         };
         self.printer.line(format_args!("{seconds:>8.3} s  {who:<10}  {line}"));
+    }
+
+    /// What happens from here on, the clearing up, is no part of the show.
+    pub(crate) fn end(&self) {
+        *self.over.lock().unwrap_or_else(PoisonError::into_inner) = true;
     }
 
     /// A headline between stories.

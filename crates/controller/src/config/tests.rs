@@ -96,10 +96,7 @@ fn unsafe_timings_are_refused() {
 
 #[test]
 fn unsafe_timings_of_the_control_lease_are_refused() {
-    check(
-        &format!("[controller]\ncontrol_ttl_ms = 4000\n{POOL}"),
-        expect!["taken"],
-    );
+    check(&format!("[controller]\ncontrol_ttl_ms = 4000\n{POOL}"), expect!["taken"]);
 }
 
 #[test]
@@ -179,7 +176,9 @@ fn a_connection_string_in_the_wrong_variable_is_not_repeated() {
 #[test]
 fn one_agent_serves_one_pool() {
     let second = POOL.replace("press_1", "press_2");
-    check(&format!("{POOL}{second}"), expect![[r#"
+    check(
+        &format!("{POOL}{second}"),
+        expect![[r#"
         pool.toml:5:8: edge-a is in another pool already, with the same agent module ha-agent
           |
         5 | name = "press_2"
@@ -190,7 +189,8 @@ fn one_agent_serves_one_pool() {
           |
         5 | name = "press_2"
           |        ^^^^^^^^^
-        hint: give press_2 an agent_module of its own"#]]);
+        hint: give press_2 an agent_module of its own"#]],
+    );
     check(&format!("{POOL}{second}agent_module = \"ha-agent-2\"\n"), expect!["taken"]);
 }
 

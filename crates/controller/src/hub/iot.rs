@@ -117,7 +117,8 @@ impl Hub for IotHub {
         let Some((tags, version)) = self.records.read(&self.client, &device, record_call()).await? else {
             return Ok(None);
         };
-        let decoded = anchor::decode(&tags).map_err(|e| Error::Malformed { what: format!("the record {device}"), why: chain(&e) })?;
+        let decoded = anchor::decode(&tags)
+            .map_err(|e| Error::Malformed { what: format!("the record {device}"), why: chain(&e) })?;
         let Some(decoded) = decoded else { return Ok(None) };
         for problem in &decoded.nonsense {
             tracing::warn!(%pool, %problem, "a request in the record makes no sense and is left out");

@@ -33,7 +33,8 @@ pub enum AskError {
 
 /// Writes a request into the record of `pool`; gives its id.
 pub async fn ask<H: Hub>(hub: &H, pool: &PoolName, verb: Verb, by: &str, at: WallTime) -> Result<RequestId, AskError> {
-    let id = RequestId::new(uuid::Uuid::new_v4().simple().to_string());
+    // Requests are carried out in the order of their names.
+    let id = RequestId::new(format!("{:013}{:08x}", at.0, rand::random::<u32>()));
     let request = OperatorRequest { verb, by: by.to_owned(), at };
     for _ in 0..TRIES {
         let Some((mut anchor, version)) = hub.read_anchor(pool).await? else {
@@ -42,6 +43,11 @@ pub async fn ask<H: Hub>(hub: &H, pool: &PoolName, verb: Verb, by: &str, at: Wal
         if stands_in(&anchor, &id) {
             // An earlier try succeeded although its answer was lost.
             return Ok(id);
+        }
+        let waiting = anchor.requests.len();
+        if waiting >= ha_protocol::anchor::REQUESTS_MAX {
+            let why = format!("{waiting} requests wait already, and no more are taken: is a controller running?");
+            return Err(Error::Refused(why).into());
         }
         anchor.requests.insert(id.clone(), request.clone());
         match hub.write_anchor(&anchor, Some(&version)).await {

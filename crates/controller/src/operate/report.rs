@@ -63,10 +63,9 @@ pub struct MemberReport {
 /// Asks the record and every member.
 pub async fn report(hub: &IotHub, config: &PoolConfig, clock: Clock) -> Result<PoolReport, Error> {
     let anchor = hub.read_anchor(&config.name).await?.map(|(anchor, _)| anchor);
-    let members = match &config.members {
-        Members::Listed(members) => members.clone(),
-        Members::Selected(condition) => hub.select(condition).await?,
-    };
+    let mut members = members_of(hub, config).await?;
+    let holder = anchor.as_ref().and_then(|anchor| anchor.holder.clone());
+    members.extend(holder.filter(|holder| !members.contains(holder)));
     let asked = members.into_iter().map(|member| ask_member(hub, config, anchor.as_ref(), clock, member));
     let members = join_all(asked).await;
     Ok(PoolReport {
@@ -89,16 +88,28 @@ async fn ask_member(
     clock: Clock,
     member: MemberId,
 ) -> MemberReport {
-    let seat = Seat {
-        pool: config.name.clone(),
-        member: member.clone(),
-        agent_module: config.agent_module.clone(),
-        workload_module: config.workload_module.clone(),
-    };
+    let seat = seat(config, &member);
     let timeout = config.policy.timings.call_timeout;
     let (answer, opinions) = tokio::join!(hub.peek(&seat, timeout), hub.gather(&seat));
     let seen = seen(answer, opinions, clock);
     describe(member, &seen, config, anchor, clock)
+}
+
+/// Who belongs to a pool, by its configuration.
+pub(super) async fn members_of(hub: &IotHub, config: &PoolConfig) -> Result<Vec<MemberId>, Error> {
+    match &config.members {
+        Members::Listed(members) => Ok(members.clone()),
+        Members::Selected(condition) => hub.select(condition).await,
+    }
+}
+
+pub(super) fn seat(config: &PoolConfig, member: &MemberId) -> Seat {
+    Seat {
+        pool: config.name.clone(),
+        member: member.clone(),
+        agent_module: config.agent_module.clone(),
+        workload_module: config.workload_module.clone(),
+    }
 }
 
 fn seen(answer: Result<Answer, CallFailure>, opinions: Opinions, clock: Clock) -> MemberSeen {
@@ -106,9 +117,7 @@ fn seen(answer: Result<Answer, CallFailure>, opinions: Opinions, clock: Clock) -
     let evidence = crate::run::evidence(opinions, at);
     match answer {
         Ok(value) => MemberSeen { answer: Some(Seen { value, at }), evidence, ..MemberSeen::default() },
-        Err(failure) => {
-            MemberSeen { trouble: Some(Trouble { failure, since: at }), evidence, ..MemberSeen::default() }
-        }
+        Err(failure) => MemberSeen { trouble: Some(Trouble { failure, since: at }), evidence, ..MemberSeen::default() },
     }
 }
 

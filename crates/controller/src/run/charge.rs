@@ -110,7 +110,9 @@ impl<H: Hub> ChargeTask<H> {
         match (&before, &office) {
             (Office::In { epoch: a, .. }, Office::In { epoch: b, .. }) if a == b => {}
             (_, Office::In { epoch, .. }) => tracing::info!(%control, %epoch, "in charge"),
-            (_, Office::Out { owner: Some(owner) }) => tracing::info!(%control, %owner, "waiting: another controller is in charge"),
+            (_, Office::Out { owner: Some(owner) }) => {
+                tracing::info!(%control, %owner, "waiting: another controller is in charge");
+            }
             (_, Office::Out { owner: None }) => tracing::info!(%control, "waiting: nobody is in charge yet"),
             (_, Office::GivenBack) => tracing::info!(%control, "the control lease has been given back"),
             (_, Office::Unknown) => {}

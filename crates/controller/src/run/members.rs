@@ -84,7 +84,10 @@ impl<H: Hub> Roster<H> {
                             return;
                         }
                     }
-                    Err(error) => tracing::warn!(pool = %self.pool, error = chain(&error), "the members could not be looked up: they stay as they are"),
+                    Err(error) => {
+                        let (pool, error) = (&self.pool, chain(&error));
+                        tracing::warn!(%pool, error, "the members could not be looked up: they stay as they are");
+                    }
                 }
             }
         });

@@ -25,6 +25,9 @@ use crate::store::{Entry, KeptDecision, Recorder};
 /// How long to wait before a pool that could not be begun is tried again.
 const RETRY_ADMISSION: Millis = Millis(15_000);
 
+/// How long to wait for the list of deployments, which no lease depends on.
+const DEPLOYMENTS_MAX: std::time::Duration = std::time::Duration::from_secs(3);
+
 /// How long to wait before a pool whose task panicked is begun anew.
 const RETRY_PANIC: Millis = Millis(2_000);
 
@@ -92,7 +95,10 @@ impl<H: Hub> PoolTask<H> {
                 _ = attempt.join_next() => {}
             }
             tracing::error!(pool = %self.config.name, "the pool's task has panicked; it begins anew");
-            self.board.post(&self.config.name, PoolRow { sentence: "beginning anew after a fault".to_owned(), ..PoolRow::default() });
+            self.board.post(
+                &self.config.name,
+                PoolRow { sentence: "beginning anew after a fault".to_owned(), ..PoolRow::default() },
+            );
             self.clock.sleep_until(Some(self.clock.mono() + RETRY_PANIC)).await;
         }
     }
@@ -122,16 +128,23 @@ impl<H: Hub> PoolTask<H> {
             said: None,
             task: self,
         };
-        driver.run(roster).await;
+        let watch =
+            super::reassertion::watch(Arc::clone(&driver.task.hub), driver.task.clock, driver.task.config.clone());
+        tokio::join!(driver.run(roster), watch);
     }
 
     /// Whether the pool can be run, and who belongs to it.
     async fn admit(&mut self, roster: &mut Roster<H>) -> Result<Roll, String> {
-        match self.hub.reassertions(&self.config.agent_module).await {
-            Ok(found) if found.is_empty() => {}
-            Ok(found) => return Err(super::reassertion::explain(&self.config.agent_module, &found)),
-            // Whoever may not read deployments cannot be told about them.
-            Err(error) => tracing::warn!(pool = %self.config.name, error = chain(&error), "deployments could not be looked at"),
+        let agent_module = &self.config.agent_module;
+        let asked = tokio::time::timeout(DEPLOYMENTS_MAX, self.hub.reassertions(agent_module)).await;
+        match asked {
+            Ok(Ok(found)) if found.is_empty() => {}
+            Ok(Ok(found)) => return Err(super::reassertion::explain(agent_module, &found)),
+            // Whoever may not read deployments cannot be told about them, and a lease that runs cannot wait.
+            Ok(Err(error)) => {
+                tracing::warn!(pool = %self.config.name, error = chain(&error), "deployments could not be looked at");
+            }
+            Err(_) => tracing::warn!(pool = %self.config.name, "deployments could not be looked at in time"),
         }
         roster.call_the_roll().await.map_err(|error| format!("its members are not known: {}", chain(&error)))
     }
@@ -333,7 +346,8 @@ impl<H: Hub> Driver<H> {
     /// Whether one pass has nothing more to do: the holder has a fresh lease, or nothing can be gained by waiting.
     fn is_settled(&self, view: &View, now: Time) -> bool {
         let plan = self.pool.last_plan();
-        let lasting = plan.waiting.iter().all(|waiting| waiting.may_last() || matches!(waiting, Waiting::Paused { .. }));
+        let lasting =
+            plan.waiting.iter().all(|waiting| waiting.may_last() || matches!(waiting, Waiting::Paused { .. }));
         let quiet = plan.steps.iter().all(|step| matches!(step, Step::Renew { .. } | Step::Probe { .. }));
         let foreign = plan.waiting.iter().any(|w| matches!(w, Waiting::ForeignControl { .. }));
         let Some(anchor) = &view.anchor else { return false };

@@ -1,6 +1,29 @@
 //! Deployments that would overwrite what we write into an agent's twin.
 
-use crate::hub::Reassertion;
+use std::sync::Arc;
+
+use ha_core::time::Millis;
+
+use crate::clock::Clock;
+use crate::config::PoolConfig;
+use crate::hub::{Hub, Reassertion};
+
+/// How often a running pool's deployments are looked at. One that appears breaks nothing at once: the flag can only
+/// close gates, and a key that is gone is installed anew.
+const LOOK: Millis = Millis(300_000);
+
+/// Goes on looking while the pool runs, and says loudly what it finds.
+pub(super) async fn watch<H: Hub>(hub: Arc<H>, clock: Clock, config: PoolConfig) {
+    let mut told = Vec::new();
+    loop {
+        clock.sleep_until(Some(clock.mono() + LOOK)).await;
+        let Ok(found) = hub.reassertions(&config.agent_module).await else { continue };
+        if !found.is_empty() && found != told {
+            tracing::error!(pool = %config.name, why = explain(&config.agent_module, &found), "a deployment fights the pool");
+        }
+        told = found;
+    }
+}
 
 /// Why such a pool is not run, and what to do.
 pub(crate) fn explain(agent_module: &str, found: &[Reassertion]) -> String {

@@ -242,4 +242,3 @@ async fn many_that_look_dead_at_once_are_held() {
     let row = summary.pools.values().next().expect("one pool");
     assert_eq!(row.waiting, ["mass_failure"], "{}", row.sentence);
 }
-

@@ -5,17 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ha_agent::AgentArgs;
+use ha_core::anchor::Anchor;
+use ha_core::ids::MemberId;
+use ha_emulator::{Emulator, Options, Running, Seed};
+use ha_iothub::{Call, Client, Limits};
+use ha_wire::Twin;
 use iotedge_ha_controller::clock::Clock;
 use iotedge_ha_controller::config::{self, Config};
 use iotedge_ha_controller::hub::iot::IotHub;
 use iotedge_ha_controller::hub::{Hub as _, Seat};
 use iotedge_ha_controller::run::{Setup, Summary, run};
 use iotedge_ha_controller::store::Recorder;
-use ha_core::anchor::Anchor;
-use ha_core::ids::MemberId;
-use ha_emulator::{Emulator, Options, Running, Seed};
-use ha_iothub::{Call, Client, Limits};
-use ha_wire::Twin;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 

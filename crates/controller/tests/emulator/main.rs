@@ -1,5 +1,6 @@
 //! The controller at the emulator: one hub for each test, on free ports of loopback.
 
 mod bench;
+mod operate;
 mod records;
 mod story;

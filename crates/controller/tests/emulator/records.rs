@@ -1,4 +1,3 @@
-use iotedge_ha_controller::hub::{Error, Hub as _, NotWritten};
 use ha_core::anchor::{Anchor, Mark};
 use ha_core::charge::ControlRecord;
 use ha_core::holder::Flag;
@@ -12,6 +11,7 @@ use ha_iothub::Call;
 use ha_protocol::twin::{decode_desired, decode_roles};
 use ha_wire::identity::Status;
 use ha_wire::twin::TwinPatch;
+use iotedge_ha_controller::hub::{Error, Hub as _, NotWritten};
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, POOL, seat};
@@ -74,7 +74,10 @@ async fn nonsense_in_a_record_is_named() {
     let nonsense = TwinPatch::tags(map(json!({ "ha": { "term": -5, "holder": [] } })));
     hub.client().patch_twin("ha-anchor-press_1", None, &nonsense, None, &minute()).await.expect("it is written");
     let Err(Error::Malformed { what, why }) = hub.read_anchor(&pool()).await else { panic!("it was taken") };
-    assert!(what.contains("ha-anchor-press_1") && why.contains("ha.term") && why.contains("ha.holder"), "{what}: {why}");
+    assert!(
+        what.contains("ha-anchor-press_1") && why.contains("ha.term") && why.contains("ha.holder"),
+        "{what}: {why}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -104,11 +107,8 @@ async fn a_key_is_installed_once_and_by_the_controller_alone() {
     let peeked = hub.peek(&seat("edge-a"), Millis(2_000)).await;
     assert!(matches!(peeked, Err(CallFailure::Rejected(_))), "{peeked:?}");
     assert!(key_of(&bench).await.is_none());
-    let hello = Request::Hello(Hello {
-        grantor: ha_core::ids::GrantorId::controller(),
-        epoch: Epoch(1),
-        wants_nonce: true,
-    });
+    let hello =
+        Request::Hello(Hello { grantor: ha_core::ids::GrantorId::controller(), epoch: Epoch(1), wants_nonce: true });
     let called = hub.call(&seat("edge-a"), &hello, Millis(0), Millis(5_000)).await;
     assert_eq!(called, Err(CallFailure::Offline));
     let key = key_of(&bench).await.expect("it is there");

@@ -1,5 +1,5 @@
-use iotedge_ha_controller::store::History;
 use ha_core::ids::{MemberId, Term};
+use iotedge_ha_controller::store::History;
 
 use crate::bench::{Bench, MEMBERS, POOL, beside};
 

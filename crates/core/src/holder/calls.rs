@@ -88,6 +88,7 @@ impl Holder {
     fn answer(&mut self, now: Time, held: &HeldCall, refused: Option<Refusal>) {
         let stopped = self.gate.is_closed() && self.predecessor_gone;
         let released = held.revoked.filter(|_| stopped);
+        self.released_through = self.released_through.max(released.unwrap_or_default());
         let view = self.view();
         let outranked = matches!(refused, Some(Refusal::StaleEpoch { .. } | Refusal::UnknownGrantor));
         let wants_nonce = held.wants_nonce && !outranked;

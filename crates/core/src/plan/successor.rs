@@ -2,7 +2,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::{Plan, Step, View, Waiting, Wish};
-use crate::anchor::Anchor;
+use crate::anchor::{Anchor, Reason};
 use crate::brake::Brake;
 use crate::fitness::{Preference, Unfit, unfit};
 use crate::grantor::Standing;
@@ -76,6 +76,11 @@ impl View {
         if self.appoint_successor(anchor, Some(holder), wish, plan) {
             return true;
         }
+        // Somebody better is being asked, or an operator has said that the old holder is not there.
+        let asked = plan.waiting.iter().any(|waiting| matches!(waiting, Waiting::FreshAnswer { .. }));
+        if asked || matches!(wish.reason, Reason::Asked { fenced: true, .. }) {
+            return false;
+        }
         // The old holder is better than nobody, in a new term; unless it must not hold at all.
         let fenced = matches!(self.standing, Standing::MayRunUntil(_));
         let spent = fenced || self.term_ended(anchor.term) || self.revoking.is_some();
@@ -146,7 +151,7 @@ impl View {
         let fit_since = self.seen.get(member).and_then(|seen| seen.fit_since);
         let asked_for = wish.to.as_ref() == Some(member);
         Preference {
-            is_former: holder == Some(member) && !asked_for && !matches!(wish.reason, crate::anchor::Reason::TermSpent),
+            is_former: holder == Some(member) && !asked_for && !matches!(wish.reason, Reason::TermSpent),
             priority: if asked_for { 0 } else { priority + 1 },
             fit_for: Reverse(fit_since.map_or(Millis::ZERO, |since| self.now.mono.since(since))),
             member: member.clone(),

@@ -74,7 +74,7 @@ impl Pool {
         let lasting: Vec<&Waiting> = self.plan.waiting.iter().filter(|waiting| waiting.may_last()).collect();
         let settled = now.mono.since(self.status.since) >= STATUS_AFTER;
         let told = anchor.status.is_some();
-        let ours = self.charge.is_some_and(|charge| charge.epoch == anchor.epoch);
+        let ours = !self.is_foreign() && self.charge.is_some_and(|charge| charge.epoch == anchor.epoch);
         if !ours || !settled || told != lasting.is_empty() {
             return None;
         }

@@ -61,10 +61,10 @@ impl Pool {
         }
         match open.kind {
             Kind::Hello => contact.next_hello = open.sent + retry,
-            Kind::Revoke if answer.released.is_none() => contact.next_revoke = open.sent + retry,
+            Kind::Revoke => contact.next_revoke = open.sent + retry,
             // An answer that comes at once carries news; the next grant must not turn that into a storm.
             Kind::Grant => contact.next_grant = open.sent + retry,
-            Kind::QuickHello | Kind::Revoke => {}
+            Kind::QuickHello => {}
         }
         if matches!(answer.refused, Some(Refusal::FlagInactive { .. })) {
             contact.mirrored = None;
@@ -117,10 +117,13 @@ impl Pool {
     /// Renews the holder's lease, or asks for the nonce to do it with.
     pub(super) fn renew(&mut self, now: Time, member: &MemberId, term: Term) {
         let ready = self.contacts.get(member).is_some_and(|contact| now >= contact.next_grant);
-        if !ready || self.is_calling(member, Kind::Grant) {
+        if !ready || self.is_calling(member, Kind::Grant) || !self.record.names(member, term) {
             return;
         }
         let (Some(charge), Some(anchor)) = (self.charge, self.record.certain()) else { return };
+        if anchor.is_edited() {
+            return;
+        }
         let timings = self.spec.policy.timings.clone();
         let ttl = timings.ttl.min(anchor.ttl);
         let Some(grantor) = &mut self.grantor else { return };
@@ -133,13 +136,14 @@ impl Pool {
             .get(member)
             .and_then(|seen| seen.answer.as_ref())
             .is_some_and(|answer| answer.value.state.may_run() && answer.value.term == term);
+        let confirmed = runs || anchor.history.last().is_some_and(|last| last.holder == *member && last.term == term);
         let lapsed = matches!(grantor.standing(now), super::Standing::Free(_));
         let usable = |heard: &(Nonce, Time)| heard.1 + ttl > now + timings.stop + timings.call_timeout;
         let nonce = self.contacts.get(member).and_then(|contact| contact.nonce).filter(usable);
         match nonce {
-            // A record edited by hand may name somebody else than the one who runs: of a predecessor's
-            // word only what the member itself confirms is renewed before it has run out.
-            Some(_) if inherited && !runs && !lapsed => {}
+            // A record edited by hand may name somebody else than the one who runs: of a predecessor's word only
+            // what the history or the member itself confirms is renewed before it has run out.
+            Some(_) if inherited && !confirmed && !lapsed => {}
             Some((nonce, heard_at)) => {
                 grantor.promise(now, member, term, heard_at, ttl);
                 if let Some(contact) = self.contacts.get_mut(member) {
@@ -166,7 +170,8 @@ impl Pool {
         let Some(charge) = self.charge else { return };
         if ready && !self.is_calling(member, Kind::Revoke) {
             let revoke = Revoke { grantor: GrantorId::controller(), epoch: charge.epoch, term };
-            let hold = self.spec.policy.timings.stop;
+            // A workload that is killed at the very end is gone a moment after it.
+            let hold = self.spec.policy.timings.stop + self.spec.policy.timings.retry;
             self.call(now, member, Kind::Revoke, Request::Revoke(revoke), hold);
         }
     }
@@ -231,7 +236,7 @@ impl Pool {
 
     fn hello(&self) -> Request {
         let epoch = self.charge.map(|charge| charge.epoch).unwrap_or_default();
-        Request::Hello(Hello { grantor: GrantorId::controller(), epoch, wants_nonce: true })
+        Request::Hello(Hello { grantor: GrantorId::controller(), epoch, wants_nonce: !self.is_foreign() })
     }
 
     fn call(&mut self, now: Time, member: &MemberId, kind: Kind, request: Request, hold: Millis) {

@@ -1,6 +1,5 @@
 use super::Pool;
 use crate::anchor::Anchor;
-use crate::grantor::Grantor;
 use crate::ids::MemberId;
 use crate::plan::{Plan, Waiting};
 use crate::policy::TTL_MAX;
@@ -20,7 +19,6 @@ impl Pool {
             self.ask_for_releases(now.mono);
             return;
         }
-        self.grantor = Some(Grantor::free(self.spec.policy.timings.rate));
         let ttl = self.spec.policy.timings.ttl;
         let (name, control) = (self.spec.name.clone(), self.spec.control.clone());
         self.write_record(Anchor::vacant(name, control, self.term_seen, ttl, charge.epoch, now.wall));

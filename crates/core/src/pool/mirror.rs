@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Effect, Pool};
@@ -47,7 +49,7 @@ const EVIDENCE_PER_MIRROR: u64 = 5;
 
 impl Pool {
     pub(super) fn mirror(&mut self, now: Time) {
-        let Some(anchor) = self.record.certain() else { return };
+        let Some(anchor) = self.record.certain().filter(|_| !self.is_foreign()) else { return };
         let mut wanted = Vec::new();
         for (member, contact) in &self.contacts {
             let mirror = role(anchor, member, self.spec.members.contains(member));
@@ -64,6 +66,17 @@ impl Pool {
             }
             self.push(Effect::Mirror { member, mirror });
         }
+    }
+
+    /// Forgets everybody else. Their tags are cleared, as far as that succeeds at once: a route may follow them.
+    pub(super) fn part_with(&mut self, met: &BTreeSet<MemberId>) {
+        let term = self.record.known().map_or(Term(0), |anchor| anchor.term);
+        let mirror = Mirror { role: Role::Removed, active: false, term };
+        let former = self.contacts.iter().filter(|(member, _)| !met.contains(member));
+        let tagged = former.filter(|(_, contact)| contact.mirrored.is_some() || contact.mirroring.is_some());
+        let tagged: Vec<MemberId> = tagged.map(|(member, _)| member.clone()).collect();
+        self.effects.extend(tagged.into_iter().map(|member| Effect::Mirror { member, mirror }));
+        self.contacts.retain(|member, _| met.contains(member));
     }
 
     pub(super) fn mirrored(&mut self, now: Time, member: &MemberId, done: bool) {

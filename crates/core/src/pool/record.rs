@@ -2,6 +2,7 @@ use super::{Effect, Pool};
 use crate::anchor::{Anchor, Reason};
 use crate::charge::Version;
 use crate::grantor::Grantor;
+use crate::ids::{MemberId, Term};
 use crate::time::{Now, Time};
 
 /// What is known of the record in the hub, and the one operation on it that is under way.
@@ -39,6 +40,16 @@ impl RecordState {
         matches!(self.op, Op::Writing(_))
     }
 
+    /// Whether the record names `member` as holder of `term`, and will when the write under way has landed.
+    pub(super) fn names(&self, member: &MemberId, term: Term) -> bool {
+        let names = |anchor: &Anchor| anchor.holder.as_ref() == Some(member) && anchor.term == term;
+        let next = match &self.op {
+            Op::Writing(next) => names(next),
+            Op::Idle | Op::Reading => true,
+        };
+        next && self.certain().is_some_and(names)
+    }
+
     pub(super) fn may_write(&self) -> bool {
         matches!(self.op, Op::Idle) && !self.doubtful
     }
@@ -73,7 +84,7 @@ impl Pool {
         match read {
             Some((anchor, version)) => {
                 self.record.absent = false;
-                self.learn(&anchor);
+                self.learn(now.mono, &anchor);
                 self.record.known = Some((anchor, Some(version)));
             }
             None => self.record_gone(now),
@@ -89,9 +100,14 @@ impl Pool {
 
     pub(super) fn anchor_written(&mut self, now: Time, version: Version) {
         if let Op::Writing(anchor) = std::mem::take(&mut self.record.op) {
-            self.learn(&anchor);
+            if self.record.known.is_none() {
+                // Ours is the first record: every member has released, or has been waited for.
+                self.grantor = Some(Grantor::free(self.spec.policy.timings.rate));
+            }
+            self.learn(now, &anchor);
             self.record.known = Some((*anchor, Some(version)));
             self.record.absent = false;
+            self.record.doubtful = false;
             self.record.next_read = now + self.spec.policy.timings.anchor_read;
         }
     }
@@ -110,8 +126,14 @@ impl Pool {
     }
 
     /// Takes note of what a record in the hub says.
-    fn learn(&mut self, anchor: &Anchor) {
-        self.term_seen = self.term_seen.max(anchor.term);
+    fn learn(&mut self, now: Time, anchor: &Anchor) {
+        let handed_over = self.is_foreign();
+        if anchor.control != self.spec.control {
+            self.grantor = None;
+            return;
+        }
+        let last = anchor.history.last().map_or(anchor.term, |last| last.term);
+        self.term_seen = self.term_seen.max(anchor.term).max(last);
         let moved = self.record.known().is_none_or(|known| known.term != anchor.term || known.holder != anchor.holder);
         if moved {
             self.revoking = None;
@@ -126,15 +148,30 @@ impl Pool {
         }
         if let (None, Some(charge)) = (&self.grantor, self.charge) {
             let rate = self.spec.policy.timings.rate;
-            self.grantor = Some(Grantor::take_over(charge.since, anchor.held(), anchor.ttl, rate));
+            // Until a record is handed over, controllers may grant that our own control lease says nothing of.
+            let since = if handed_over { now } else { charge.since };
+            let held = anchor.held().filter(|_| !anchor.is_edited());
+            self.grantor = Some(Grantor::take_over(since, held, anchor.ttl, rate));
         }
     }
 
-    /// The record has been deleted. What we remember is built anew, in a term above anything seen.
+    /// Whether the record belongs to controllers under another control record.
+    pub(super) fn is_foreign(&self) -> bool {
+        self.record.known().is_some_and(|known| known.control != self.spec.control)
+    }
+
+    /// The record has been deleted. What we remember is built anew, in a term above anything seen; it is
+    /// remembered until that has succeeded, for without it nobody would know who runs.
     fn record_gone(&mut self, now: Now) {
         self.record.absent = true;
         let Some(charge) = self.charge else { return };
-        let Some((mut anchor, _)) = self.record.known.take() else { return };
+        if self.is_foreign() {
+            return;
+        }
+        let Some((known, version)) = &mut self.record.known else { return };
+        *version = None;
+        let mut anchor = known.clone();
+        self.record.doubtful = true;
         let term = anchor.term.max(self.term_seen).next();
         match anchor.holder.clone() {
             Some(holder) => anchor.appoint(holder, term, Reason::Rebuilt, now.wall),

@@ -17,4 +17,11 @@ impl Client {
         let request = Request::read("get service statistics".to_owned(), Operation::Registry, &path);
         request.decode(&self.send(&request, call).await?)
     }
+
+    /// The hub's clock, as the `Date` header of its answers has it: for telling a wrong clock of this machine.
+    pub async fn date(&self, call: &Call) -> Result<Option<String>, Error> {
+        let path = ["statistics", "service"];
+        let request = Request::read("get the hub's date".to_owned(), Operation::Registry, &path);
+        Ok(self.send(&request, call).await?.header("date").map(str::to_owned))
+    }
 }

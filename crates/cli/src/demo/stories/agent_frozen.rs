@@ -6,8 +6,8 @@ use crate::demo::world::World;
 
 pub(super) async fn play(world: &mut World) -> Result<Found> {
     let before = takeover::before(world)?;
-    world.freeze_agent(&before.device)?;
     world.timeline.tell(&before.device, What::Fault, "has its agent frozen: SIGSTOP to the agent alone");
+    world.freeze_agent(&before.device)?;
     let handover = takeover::after(world, &before).await?;
     world.watch_for_a_while().await;
     world.thaw_agent(&before.device)?;

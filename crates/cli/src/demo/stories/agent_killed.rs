@@ -6,8 +6,8 @@ use crate::demo::world::World;
 
 pub(super) async fn play(world: &mut World) -> Result<Found> {
     let before = takeover::before(world)?;
-    world.kill_agent(&before.device)?;
     world.timeline.tell(&before.device, What::Fault, "loses its agent: SIGKILL to the agent alone");
+    world.kill_agent(&before.device)?;
     let handover = takeover::after(world, &before).await?;
     let (stopped, ttl) = (handover.stopped, world.ttl_ms());
     Ok(Found::handover(handover).unless(stopped < ttl, || {

@@ -6,8 +6,8 @@ use crate::demo::world::World;
 
 pub(super) async fn play(world: &mut World) -> Result<Found> {
     let before = takeover::before(world)?;
-    world.stop_agent(&before.device)?;
     world.timeline.tell(&before.device, What::Fault, "is told to stop: SIGTERM to its agent");
+    world.stop_agent(&before.device)?;
     let handover = takeover::after(world, &before).await?;
     let (gap, ttl) = (handover.gap, world.ttl_ms());
     Ok(Found::handover(handover).unless(gap < ttl, || {

@@ -6,12 +6,12 @@ use crate::demo::world::World;
 
 pub(super) async fn play(world: &mut World) -> Result<Found> {
     let before = takeover::before(world)?;
-    world.cut(&before.device).await?;
     world.timeline.tell(
         &before.device,
         What::Fault,
         "is cut off from the hub, both ways; its workload still reaches the plant",
     );
+    world.cut(&before.device).await?;
     let handover = takeover::after(world, &before).await?;
     world.timeline.tell(
         &before.device,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ha_iothub::Client;
-use ha_wire::configuration::Configuration;
 use ha_wire::Map;
+use ha_wire::configuration::Configuration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 

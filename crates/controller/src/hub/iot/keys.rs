@@ -61,12 +61,17 @@ async fn read_or_install(client: &Client, seat: &Seat, missing: Missing) -> Resu
     let desired = Value::Object(twin.properties.desired.without_system_fields());
     let read = decode_desired(&desired);
     if let Some(other) = read.pool.as_ref().filter(|pool| **pool != seat.pool) {
-        let why = format!("the twin of {} says that it serves the pool {other}: remove the key ha from its desired properties to let it serve {}", seat.agent_module, seat.pool);
+        let why = format!(
+            "the twin of {} says that it serves the pool {other}: remove the key ha from its desired properties to let it serve {}",
+            seat.agent_module, seat.pool
+        );
         return Err(CallFailure::Rejected(why));
     }
     match (read.key, missing) {
         (Some(key), _) => Ok(Some(key)),
-        (None, Missing::Fail) => Err(CallFailure::Rejected("no key has been installed yet: a running controller does it".to_owned())),
+        (None, Missing::Fail) => {
+            Err(CallFailure::Rejected("no key has been installed yet: a running controller does it".to_owned()))
+        }
         (None, Missing::Install) => install(client, seat, &twin, &desired, &read.settings).await,
     }
 }

@@ -23,7 +23,12 @@ pub(super) struct Records {
 
 impl Records {
     /// The tags and their version; `None` if there is no device, or nothing of ours on it.
-    pub(super) async fn read(&self, client: &Client, device: &str, call: Call) -> Result<Option<(Value, Version)>, Error> {
+    pub(super) async fn read(
+        &self,
+        client: &Client,
+        device: &str,
+        call: Call,
+    ) -> Result<Option<(Value, Version)>, Error> {
         match client.twin(device, None, &call).await {
             Ok(twin) => {
                 let version = version(device, &twin)?;
@@ -94,7 +99,9 @@ impl Records {
     async fn check_is_record(client: &Client, device: &str) -> Result<(), NotWritten> {
         let found = client.device(device, &record_call()).await.map_err(|e| NotWritten::Failed(error(&e)))?;
         if found.is_edge() || found.is_enabled() {
-            let why = format!("{device} is a device that may connect, so no record is kept there: disable it, or choose another name");
+            let why = format!(
+                "{device} is a device that may connect, so no record is kept there: disable it, or choose another name"
+            );
             return Err(NotWritten::Failed(Error::Refused(why)));
         }
         Ok(())

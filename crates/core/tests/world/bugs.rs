@@ -1,0 +1,71 @@
+//! What the random worlds have found, as short scripts.
+
+use ha_core::ids::MemberId;
+
+use super::clock::{Instant, S};
+use super::event::{Cut, Edit, Fault};
+use super::stories::{fair, with};
+use super::trace::Trace;
+use super::world::{Setup, World};
+
+fn holds(setup: Setup, end: Instant) {
+    let mut world = World::new(setup, Trace::last(60));
+    if let Err(broken) = world.run_until(end) {
+        panic!("{broken:?}\n{}", world.trace.render());
+    }
+    assert!(world.active().is_some(), "nobody is active in the end\n{}", world.trace.render());
+}
+
+fn cut(controller: usize, at: Instant, cut: Cut) -> (Instant, Fault) {
+    (at, Fault::CutController { controller, cut })
+}
+
+/// Seed 138: a new charge believed the edited record and granted term 1, which `a` had run, to `c`.
+#[test]
+fn a_holder_written_by_hand_is_not_granted_the_term_of_another() {
+    let edit = Fault::Edit(Edit::Holder(Some(MemberId::new("c"))));
+    let faults = [cut(0, 10 * S, Cut::BOTH), (12 * S, edit), cut(0, 15 * S, Cut::NONE)];
+    holds(with(fair(3, 1), faults), 30 * S);
+}
+
+/// The same, with a release: `c` proves nothing about `a`, who runs on.
+#[test]
+fn a_holder_written_by_hand_releases_nothing_for_the_one_who_runs() {
+    let edit = Fault::Edit(Edit::Holder(Some(MemberId::new("c"))));
+    for at in [10, 11, 12] {
+        let faults = [(at * S, edit.clone()), (at * S, Fault::KillController(0))];
+        let mut setup = with(fair(3, 2), faults);
+        setup.ttls = vec![ha_core::time::Millis(9_000)];
+        holds(setup, 50 * S);
+    }
+}
+
+/// Seed 1819: the second of two vouchers for the same dead holder was used against the next holder, who ran.
+#[test]
+fn a_voucher_is_about_the_holder_of_its_moment() {
+    let faults = [(10 * S, Fault::AskFenced { to: None }), (10 * S + 1, Fault::AskFenced { to: None })];
+    holds(with(fair(3, 1), faults), 25 * S);
+}
+
+/// Seed 41: a controller found its own name in the control record and went to work beside the one in charge.
+#[test]
+fn a_control_record_written_by_hand_puts_nobody_in_charge() {
+    let faults = [(10 * S, Fault::Edit(Edit::ControlOwner(1)))];
+    holds(with(fair(2, 2), faults), 25 * S);
+}
+
+/// Seed 2969: a controller that had seen no record, then nothing at all for a while, then again no record
+/// took that for absence all along; in between another had come into charge.
+#[test]
+fn absence_must_be_seen_without_a_break() {
+    let mut setup = fair(2, 2);
+    setup.faults.push((0, Fault::StartController(1)));
+    let faults = [
+        cut(1, S / 2, Cut::BOTH),
+        // The first reads of the first controller fail, so that the second one is ahead of it by a read.
+        cut(0, 0, Cut::NONE),
+        (3 * S, Fault::Edit(Edit::DeleteControl)),
+        cut(1, 3 * S + 1, Cut::NONE),
+    ];
+    holds(with(setup, faults), 25 * S);
+}
