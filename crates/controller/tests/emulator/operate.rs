@@ -46,7 +46,7 @@ async fn a_fresh_hub_is_told_apart_from_a_running_pool() {
     let running = check::run(Ok(bench.config()), false, |_| {}).await;
     assert_eq!(unwell(&running), Vec::<String>::new());
     controller.stop().await;
-    agents.iter().for_each(|agent| agent.abort());
+    agents.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -91,5 +91,5 @@ async fn an_operator_asks_and_is_told() {
     let roles: Vec<_> = report.members.iter().map(|m| (m.member.as_str(), m.role, m.fit)).collect();
     assert_eq!(roles, [("edge-a", "standby", true), ("edge-b", "standby", true), ("edge-c", "active", true)]);
     controller.stop().await;
-    agents.iter().for_each(|agent| agent.abort());
+    agents.iter().for_each(tokio::task::JoinHandle::abort);
 }

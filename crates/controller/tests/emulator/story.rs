@@ -22,5 +22,5 @@ async fn a_pool_is_founded_fails_over_and_remembers() {
     assert!(kept.iter().all(|t| t.term > Term(0)));
     let why = history.last_deed(POOL).expect("it can be read").expect("something was done");
     assert_eq!(why.replay(), why.plan);
-    agents.iter().for_each(|agent| agent.abort());
+    agents.iter().for_each(tokio::task::JoinHandle::abort);
 }
