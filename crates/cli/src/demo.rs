@@ -69,6 +69,7 @@ async fn play_all(script: &Script, printer: &Printer) -> Result<Exit> {
     }
     conclude(&outcomes, ok, script, printer);
     if script.keep {
+        world.put_in_order().await?;
         keep(&world, printer).await?;
     }
     world.end().await;

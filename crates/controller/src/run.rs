@@ -35,6 +35,9 @@ use crate::store::Recorder;
 /// How long a stopping controller tries to give the control lease back.
 const GIVE_BACK_MAX: Duration = Duration::from_secs(5);
 
+/// How long one pass bears that the control record is out of reach.
+const STUCK_AFTER: Duration = Duration::from_secs(10);
+
 /// What a run needs.
 pub struct Setup<H> {
     /// The configuration.
@@ -77,6 +80,7 @@ pub async fn tick<H: Hub>(setup: Setup<H>, limit: Duration, stop: CancellationTo
     let fleet = Fleet::start(&setup);
     tokio::select! {
         () = fleet.settled() => {}
+        () = fleet.stuck() => {}
         () = tokio::time::sleep(limit) => {}
         () = stop.cancelled() => {}
     }
@@ -149,6 +153,7 @@ impl Fleet {
                 config: pool.clone(),
                 control: setup.config.controller.control.clone(),
                 office: self.office.clone(),
+                charge_trouble: self.trouble.clone(),
                 brake: self.board.brake(),
                 charge_orders: self.charge_orders.clone(),
                 board: Arc::clone(&self.board),
@@ -172,7 +177,7 @@ impl Fleet {
     async fn settled(&self) {
         let (mut changes, mut office) = (self.board.changes(), self.office.clone());
         loop {
-            let pools_settled = self.board.rows().values().all(|row| row.settled);
+            let pools_settled = self.board.all_settled();
             match &*office.borrow_and_update() {
                 Office::In { .. } if pools_settled => return,
                 Office::Out { owner: Some(_) } => return,
@@ -181,6 +186,19 @@ impl Fleet {
             tokio::select! {
                 _ = changes.changed() => {}
                 _ = office.changed() => {}
+            }
+        }
+    }
+
+    /// Waits until the control record has been out of reach for so long that a pass had better end.
+    async fn stuck(&self) {
+        let mut trouble = self.trouble.clone();
+        loop {
+            // The senders live as long as the charge task, which outlives every pass.
+            let _ = trouble.wait_for(Option::is_some).await;
+            let over = trouble.wait_for(Option::is_none);
+            if tokio::time::timeout(STUCK_AFTER, over).await.is_err() {
+                return;
             }
         }
     }

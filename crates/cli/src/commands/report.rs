@@ -92,7 +92,7 @@ pub(crate) fn step(step: &Step) -> String {
         Step::Claim => "claim the record".to_owned(),
         Step::Renew { member, term } => format!("renew {member} in term {term}"),
         Step::Probe { members } => {
-            let names: Vec<&str> = members.iter().map(|member| member.as_str()).collect();
+            let names: Vec<&str> = members.iter().map(ha_core::ids::MemberId::as_str).collect();
             format!("ask {}", names.join(", "))
         }
         Step::Revoke { member, term, wish } => format!("take term {term} back from {member}: {wish}"),

@@ -85,9 +85,9 @@ pub(super) struct RawController {
     /// The device identity that carries the control lease. Controllers with the same one stand in for each other.
     /// Default: `ha-control`.
     pub(super) control: Option<At<String>>,
-    /// How long a controller stays in charge without a renewal. Default: 10000.
+    /// How long a controller stays in charge without a renewal. Default: 5000.
     pub(super) control_ttl_ms: Option<At<u64>>,
-    /// How often the control lease is renewed. Default: 3000.
+    /// How often the control lease is renewed. Default: 1500.
     pub(super) control_renew_ms: Option<At<u64>>,
     /// Decide nothing in any pool; go on renewing. Default: false.
     pub(super) decisions_off: Option<At<bool>>,

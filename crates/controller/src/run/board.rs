@@ -27,9 +27,16 @@ pub struct PoolRow {
     pub refused: Option<String>,
 }
 
+#[derive(Default)]
+struct Rows {
+    by_pool: BTreeMap<PoolName, PoolRow>,
+    /// How many look dead: counted as they change, for they change all at once.
+    dead: usize,
+}
+
 /// All pools.
 pub struct Board {
-    rows: Mutex<BTreeMap<PoolName, PoolRow>>,
+    rows: Mutex<Rows>,
     policy: BrakePolicy,
     decisions_off: bool,
     brake: watch::Sender<Brake>,
@@ -38,14 +45,25 @@ pub struct Board {
 
 impl Board {
     pub(super) fn new(pools: impl Iterator<Item = PoolName>, policy: BrakePolicy, decisions_off: bool) -> Self {
-        let rows = pools.map(|pool| (pool, PoolRow::default())).collect();
+        let by_pool = pools.map(|pool| (pool, PoolRow::default())).collect();
         let brake = watch::Sender::new(if decisions_off { Brake::AllOff } else { Brake::Off });
-        Self { rows: Mutex::new(rows), policy, decisions_off, brake, changed: watch::Sender::new(0) }
+        Self {
+            rows: Mutex::new(Rows { by_pool, dead: 0 }),
+            policy,
+            decisions_off,
+            brake,
+            changed: watch::Sender::new(0),
+        }
     }
 
     /// Every pool's row.
     pub fn rows(&self) -> BTreeMap<PoolName, PoolRow> {
-        self.lock().clone()
+        self.lock().by_pool.clone()
+    }
+
+    /// Whether no pool has anything left to do at once.
+    pub(super) fn all_settled(&self) -> bool {
+        self.lock().by_pool.values().all(|row| row.settled)
     }
 
     /// Changes with every row.
@@ -60,13 +78,15 @@ impl Board {
 
     pub(super) fn post(&self, pool: &PoolName, row: PoolRow) {
         let mut rows = self.lock();
-        let before = rows.insert(pool.clone(), row.clone());
-        if before.as_ref() == Some(&row) {
+        let looks_dead = row.looks_dead;
+        let before = rows.by_pool.insert(pool.clone(), row);
+        if before.as_ref() == rows.by_pool.get(pool) {
             return;
         }
-        if before.is_none_or(|before| before.looks_dead != row.looks_dead) {
-            let dead = rows.values().filter(|row| row.looks_dead).count();
-            self.set_brake(dead, rows.len());
+        let looked_dead = before.is_some_and(|before| before.looks_dead);
+        if looked_dead != looks_dead {
+            rows.dead = rows.dead + usize::from(looks_dead) - usize::from(looked_dead);
+            self.set_brake(rows.dead, rows.by_pool.len());
         }
         self.changed.send_modify(|count| *count += 1);
     }
@@ -84,7 +104,7 @@ impl Board {
         });
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<PoolName, PoolRow>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Rows> {
         self.rows.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }

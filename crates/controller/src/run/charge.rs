@@ -93,7 +93,8 @@ impl<H: Hub> ChargeTask<H> {
     fn ended(&self, done: Result<Outcome, tokio::task::JoinError>) -> ChargeFact {
         match done {
             Ok(Outcome { fact, trouble }) => {
-                if let Some(why) = &trouble {
+                let news = *self.trouble.borrow() != trouble;
+                if let (Some(why), true) = (&trouble, news) {
                     tracing::warn!(control = %self.control, why, "the control record could not be read or written");
                 }
                 self.trouble.send_replace(trouble);

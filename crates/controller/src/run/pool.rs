@@ -37,6 +37,8 @@ pub(super) struct PoolTask<H> {
     pub(super) config: PoolConfig,
     pub(super) control: ha_core::ids::ControlId,
     pub(super) office: watch::Receiver<Office>,
+    /// What is wrong with the control record.
+    pub(super) charge_trouble: watch::Receiver<Option<String>>,
     pub(super) brake: watch::Receiver<Brake>,
     pub(super) charge_orders: mpsc::UnboundedSender<ChargeFact>,
     pub(super) board: Arc<Board>,
@@ -51,6 +53,7 @@ impl<H> Clone for PoolTask<H> {
             config: self.config.clone(),
             control: self.control.clone(),
             office: self.office.clone(),
+            charge_trouble: self.charge_trouble.clone(),
             brake: self.brake.clone(),
             charge_orders: self.charge_orders.clone(),
             board: Arc::clone(&self.board),
@@ -329,6 +332,9 @@ impl<H: Hub> Driver<H> {
     fn row(&self, view: &View, now: Now) -> PoolRow {
         let plan = self.pool.last_plan();
         let mut sentence = ha_core::plan::sentence(view, plan);
+        if let (None, Some(why)) = (view.epoch, &*self.task.charge_trouble.borrow()) {
+            sentence = format!("{sentence}, because {why}");
+        }
         if let Some(why) = &self.trouble {
             sentence = format!("{sentence}; holding, because {why}");
         }

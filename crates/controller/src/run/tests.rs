@@ -216,6 +216,19 @@ async fn one_pass_leaves_a_running_controller_alone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_pass_at_a_hub_that_is_away_ends_and_says_why() {
+    let world = World::new();
+    world.hub_away(true);
+    let setup = world.setup("");
+    let (limit, began) = (tick_limit(&setup.config), tokio::time::Instant::now());
+    let summary = tick(setup, limit, CancellationToken::new()).await;
+    assert!(began.elapsed() < limit);
+    assert!(!summary.in_charge && summary.trouble.is_some(), "{summary:?}");
+    let row = summary.pools.values().next().expect("one pool");
+    assert!(row.sentence.contains("not in charge, because IoT Hub cannot be reached"), "{}", row.sentence);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_query_that_lags_drops_nobody() {
     let world = World::new();
     world.find(&[a(), b(), c()]);

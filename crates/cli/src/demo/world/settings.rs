@@ -37,10 +37,6 @@ pub(super) fn pool(name: &str, devices: &[&str], timings: Timings, hub: &Address
 [hub]
 ca_file = "{ca_file}"
 
-[controller]
-control_ttl_ms = 5000
-control_renew_ms = 1000
-
 [[pool]]
 name = "{name}"
 members = [{members}]
@@ -52,7 +48,7 @@ failover_window_ms = 1000
 "#
     );
     if timings == Timings::Fast {
-        text.push_str("\n[pool.timings]\n");
+        text.push_str("\n[controller]\ncontrol_ttl_ms = 3000\ncontrol_renew_ms = 1000\n\n[defaults.timings]\n");
         for (key, value) in FAST {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "{key} = {value}");
