@@ -145,6 +145,28 @@ async fn a_deleted_record_is_rebuilt_above_everything_seen() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_record_made_nonsense_holds_the_pool_as_it_is() {
+    let world = World::new();
+    let controller = Controller::start(&world);
+    world.until_active(&a()).await;
+    let gaps = world.gap_ms();
+    world.spoil(true);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!((world.active(), world.gap_ms()), (vec![a()], gaps), "the holder goes on");
+    let summary = controller.stop().await;
+    let row = summary.pools.values().next().expect("one pool");
+    assert!(row.sentence.contains("holding, because the record ha-anchor-press_1 makes no sense"), "{}", row.sentence);
+
+    let controller = Controller::start(&world);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(world.active().is_empty(), "nobody can know who may be granted what");
+    world.spoil(false);
+    world.until_somebody_is_active().await;
+    assert_eq!(world.overlap_ms(), 0);
+    controller.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_hub_that_is_away_stops_the_pool_and_nothing_else() {
     let world = World::new();
     let controller = Controller::start(&world);

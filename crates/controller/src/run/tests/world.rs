@@ -49,6 +49,7 @@ struct State {
     boots: u64,
     away: bool,
     answers_to_lose: usize,
+    spoilt: bool,
     fighting: Option<String>,
     found: Vec<MemberId>,
     /// Who was active from when to when.
@@ -125,6 +126,11 @@ impl World {
     /// The next writes succeed, and nobody is told.
     pub(super) fn lose_answers(&self, count: usize) {
         self.lock().answers_to_lose = count;
+    }
+
+    /// Somebody edits the record by hand into nonsense, or mends it.
+    pub(super) fn spoil(&self, spoilt: bool) {
+        self.lock().spoilt = spoilt;
     }
 
     pub(super) fn fight_with(&self, deployment: &str) {
@@ -228,6 +234,10 @@ impl World {
 impl Hub for World {
     async fn read_anchor(&self, _: &PoolName) -> Read<Anchor> {
         self.trip().await?;
+        if self.lock().spoilt {
+            let what = "the record ha-anchor-press_1".to_owned();
+            return Err(Error::Malformed { what, why: "ha.term: expected a number, found -5".to_owned() });
+        }
         Ok(self.lock().anchor.clone().map(|(anchor, version)| (anchor, Self::version(version))))
     }
 
