@@ -294,13 +294,10 @@ mod tests {
         assert_eq!(writer(&plant), Some(("b".to_owned(), 2)));
         assert_eq!(terms(&plant), [1, 2]);
         let heard: Vec<_> = told.iter().take(3).collect();
-        assert!(
-            matches!(
-                &heard[..],
-                [News::Began { term: 1, .. }, News::Ended { term: 1, .. }, News::Began { term: 2, .. }]
-            ),
-            "{heard:?}"
-        );
+        // The end of one line and the beginning of another are heard in any order.
+        assert!(matches!(heard[0], News::Began { term: 1, .. }), "{heard:?}");
+        assert!(heard.iter().any(|news| matches!(news, News::Ended { term: 1, .. })), "{heard:?}");
+        assert!(heard.iter().any(|news| matches!(news, News::Began { term: 2, .. })), "{heard:?}");
     }
 
     #[tokio::test]
