@@ -305,7 +305,7 @@ impl Pool {
     /// Whatever was promised, somebody else may be promising next: start from nothing when in charge again.
     fn out_of_charge(&mut self) {
         self.charge = None;
-        self.record = RecordState::default();
+        self.record.out_of_charge();
         self.grantor = None;
         self.revoking = None;
         self.founding.clear();

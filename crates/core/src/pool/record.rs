@@ -13,6 +13,8 @@ pub(super) struct RecordState {
     pub(super) absent: bool,
     /// Between a write of unknown fate and the read that tells.
     doubtful: bool,
+    /// A write on top of this version has been given up and may still land, as long as nothing else is written first.
+    pending: Option<Version>,
     op: Op,
     next_read: Time,
 }
@@ -23,9 +25,18 @@ enum Op {
     Idle,
     Reading,
     Writing(Box<Anchor>),
+    /// A write of an earlier charge: its answer must not be taken for that of a later one.
+    Abandoned,
 }
 
 impl RecordState {
+    /// All that is worth remembering out of charge: what is still under way.
+    pub(super) fn out_of_charge(&mut self) {
+        let op = if self.is_writing() || matches!(self.op, Op::Abandoned) { Op::Abandoned } else { Op::Idle };
+        let pending = if self.is_writing() { self.version() } else { self.pending.take() };
+        *self = Self { op, pending, ..Self::default() };
+    }
+
     /// The record, if it is what the hub holds as far as anybody can tell.
     pub(super) fn certain(&self) -> Option<&Anchor> {
         self.known().filter(|_| !self.doubtful)
@@ -34,6 +45,19 @@ impl RecordState {
     /// The record as last read or written.
     pub(super) fn known(&self) -> Option<&Anchor> {
         self.known.as_ref().map(|(anchor, _)| anchor)
+    }
+
+    fn version(&self) -> Option<Version> {
+        self.known.as_ref().and_then(|(_, version)| version.clone())
+    }
+
+    /// Whether an answer is that of an earlier charge's write, which it ends.
+    fn is_of_earlier_charge(&mut self) -> bool {
+        let abandoned = matches!(self.op, Op::Abandoned);
+        if abandoned {
+            self.op = Op::Idle;
+        }
+        abandoned
     }
 
     pub(super) fn is_writing(&self) -> bool {
@@ -45,7 +69,7 @@ impl RecordState {
         let names = |anchor: &Anchor| anchor.holder.as_ref() == Some(member) && anchor.term == term;
         let next = match &self.op {
             Op::Writing(next) => names(next),
-            Op::Idle | Op::Reading => true,
+            Op::Idle | Op::Reading | Op::Abandoned => true,
         };
         next && self.certain().is_some_and(names)
     }
@@ -69,29 +93,50 @@ impl Pool {
 
     /// Writes `anchor` in place of what is known. One operation at a time: the caller has asked [`RecordState::may_write`].
     pub(super) fn write_record(&mut self, anchor: Anchor) {
-        let basis = self.record.known.as_ref().and_then(|(_, version)| version.clone());
+        let basis = self.record.version();
         self.record.op = Op::Writing(Box::new(anchor.clone()));
         self.effects.push_back(Effect::WriteAnchor { anchor, basis });
     }
 
     pub(super) fn anchor_read(&mut self, now: Now, read: Option<(Anchor, Version)>) {
-        if !matches!(self.record.op, Op::Reading) {
+        if self.record.is_of_earlier_charge() || !matches!(self.record.op, Op::Reading) {
             return;
         }
         self.record.op = Op::Idle;
         self.record.doubtful = false;
+        let pending = self.record.pending.take();
         self.record.next_read = now.mono + self.spec.policy.timings.anchor_read;
         match read {
             Some((anchor, version)) => {
                 self.record.absent = false;
                 self.learn(now.mono, &anchor);
+                let may_land = pending.as_ref() == Some(&version);
                 self.record.known = Some((anchor, Some(version)));
+                if may_land {
+                    self.overtake(pending);
+                }
             }
             None => self.record_gone(now),
         }
     }
 
+    /// Writes the record as it is, but for its status, so that a write of open fate can land no more. Until that
+    /// has succeeded nothing is granted: the record might name somebody else at any moment.
+    fn overtake(&mut self, pending: Option<Version>) {
+        if self.is_foreign() {
+            return;
+        }
+        let Some(mut anchor) = self.record.known().cloned() else { return };
+        anchor.status = anchor.status.is_none().then(|| "a write of unknown fate is being settled".to_owned());
+        self.record.pending = pending;
+        self.record.doubtful = true;
+        self.write_record(anchor);
+    }
+
     pub(super) fn anchor_read_failed(&mut self, now: Time) {
+        if self.record.is_of_earlier_charge() {
+            return;
+        }
         if matches!(self.record.op, Op::Reading) {
             self.record.op = Op::Idle;
             self.record.next_read = now + self.spec.policy.timings.retry;
@@ -99,6 +144,9 @@ impl Pool {
     }
 
     pub(super) fn anchor_written(&mut self, now: Time, version: Version) {
+        if self.record.is_of_earlier_charge() || !self.record.is_writing() {
+            return;
+        }
         if let Op::Writing(anchor) = std::mem::take(&mut self.record.op) {
             if self.record.known.is_none() {
                 // Ours is the first record: every member has released, or has been waited for.
@@ -108,12 +156,16 @@ impl Pool {
             self.record.known = Some((*anchor, Some(version)));
             self.record.absent = false;
             self.record.doubtful = false;
+            self.record.pending = None;
             self.record.next_read = now + self.spec.policy.timings.anchor_read;
         }
     }
 
     /// Nothing of ours was written; what the hub holds has to be read again.
     pub(super) fn anchor_write_ended(&mut self, next_read: Time) {
+        if self.record.is_of_earlier_charge() {
+            return;
+        }
         if self.record.is_writing() {
             self.record.op = Op::Idle;
             self.record.doubtful = true;
@@ -122,6 +174,9 @@ impl Pool {
     }
 
     pub(super) fn anchor_unsure(&mut self, now: Time) {
+        if self.record.is_writing() {
+            self.record.pending = self.record.version();
+        }
         self.anchor_write_ended(now);
     }
 

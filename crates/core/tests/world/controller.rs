@@ -189,6 +189,11 @@ impl World {
             ChargeEffect::Write { record, basis } => self.ask_hub(controller, Op::WriteControl { record, basis }),
             ChargeEffect::InCharge { epoch, valid_until } => {
                 let news = brain.in_charge.map(|(epoch, _)| epoch) != Some(epoch);
+                if brain.in_charge.is_none_or(|(_, until)| now.mono >= until) {
+                    // Whatever was heard before is forgotten.
+                    brain.revoking.clear();
+                    brain.released.clear();
+                }
                 brain.in_charge = Some((epoch, valid_until));
                 brain.pool.observe(now, Fact::InCharge { epoch, valid_until });
                 if news {

@@ -244,7 +244,6 @@ fn what_lasts_is_written_for_those_who_see_only_the_hub() {
             15050 hello a
             15050 hello b
             20050 hello a
-            20060 read
             25060 hello a
             25060 hello b
             25061 write a term=5 epoch=3 ttl=15000 over 3 (every member is silent; nothing can be gained by a change)
