@@ -2,6 +2,7 @@
 //!
 //! Knows the programs from outside, as their users do: command lines, exit codes, what they print and what they leave behind.
 
+use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -65,8 +66,15 @@ impl Stage {
 
     /// Starts `iotedge-ha` and leaves it running; it ends with the value.
     pub fn start(&self, args: &[&str]) -> Running {
-        let child = self.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-        Running { child: child.expect("the program starts") }
+        self.start_with(args, &[])
+    }
+
+    /// The same with variables in its environment.
+    pub fn start_with(&self, args: &[&str], variables: &[(&str, &str)]) -> Running {
+        let log = File::create(self.folder().join(format!("{}.log", args[0]))).expect("a log file");
+        let mut command = self.command(args);
+        command.envs(variables.iter().copied()).stdout(Stdio::piped()).stderr(log);
+        Running { child: command.spawn().expect("the program starts") }
     }
 
     /// The processes that carry this test's mark.
@@ -102,7 +110,9 @@ impl Stage {
     /// Fails if anything lies about in the test's folder.
     pub fn expect_empty_folder(&self) {
         let entries = std::fs::read_dir(self.folder()).expect("the test's folder");
-        let left: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
+        let names = entries.flatten().map(|entry| entry.file_name());
+        // The logs are the test's own.
+        let left: Vec<_> = names.filter(|name| !name.to_string_lossy().ends_with(".log")).collect();
         assert!(left.is_empty(), "left behind: {left:?}");
     }
 }
@@ -177,15 +187,11 @@ impl Running {
         assert!(status.expect("kill runs").success());
     }
 
-    /// Waits for the end.
+    /// Waits for the end. What it said to people stands in its log, in the test's folder.
     pub fn wait(mut self) -> Ran {
-        let stdout = self.child.stdout.take();
-        let stderr = self.child.stderr.take();
-        // Both at once, or a full pipe would hold the program up.
-        let talk = std::thread::spawn(move || read_all(stderr));
-        let stdout = read_all(stdout);
+        let stdout = read_all(self.child.stdout.take());
         let status = self.child.wait().expect("the program can be waited for");
-        Ran { code: status.code(), stdout, stderr: talk.join().unwrap_or_default() }
+        Ran { code: status.code(), stdout, stderr: String::new() }
     }
 }
 

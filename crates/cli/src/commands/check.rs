@@ -45,7 +45,7 @@ pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit> {
 }
 
 fn tell(finding: &Finding, printer: &Printer) {
-    let subject = finding.subject.as_ref().map(|subject| format!(" of {subject}")).unwrap_or_default();
+    let subject = finding.subject.as_ref().map(|subject| format!("{subject}: ")).unwrap_or_default();
     let (mark, tone, found, hint) = match &finding.outcome {
         Outcome::Ok { found } => ("ok", Tone::Good, found.as_str(), None),
         Outcome::Warning { found, hint } => ("warning", Tone::Warning, found.as_str(), Some(hint)),
@@ -55,7 +55,7 @@ fn tell(finding: &Finding, printer: &Printer) {
     };
     let mark = printer.tone(tone, format_args!("{mark:<14}"));
     let because = if matches!(finding.outcome, Outcome::Skipped { .. }) { "because of the check " } else { "" };
-    printer.line(format_args!("{mark}  {}{subject}: {because}{found}", finding.description));
+    printer.line(format_args!("{mark}  {subject}{}: {because}{found}", finding.description));
     if let Some(hint) = hint {
         printer.line(format_args!("{:16}hint: {hint}", ""));
     }

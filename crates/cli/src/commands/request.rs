@@ -61,6 +61,9 @@ pub(crate) async fn request(asked: Asked, args: &RequestArgs, printer: &Printer)
     let hub = open_hub(&config)?;
     let anchor = read(&hub, pool).await?;
     printer.note(plan(&asked, &anchor));
+    if let (Some(paused), true) = (&anchor.paused, asked.moves_work) {
+        printer.warning(format_args!("{} is paused by {}: nothing moves before `resume`", asked.pool, paused.by));
+    }
     if args.dry_run {
         return Ok(Exit::Ok);
     }

@@ -47,6 +47,7 @@ fn show(summary: &Summary, printer: &Printer) {
     }
     if let Some(owner) = &summary.owner {
         printer.line(format_args!("{owner} is in charge; nothing was done here"));
+        return;
     }
     if let Some(trouble) = &summary.trouble {
         printer.line(format_args!("the control record: {trouble}"));
