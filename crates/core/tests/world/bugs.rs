@@ -1,9 +1,10 @@
 //! What the random worlds have found, as short scripts.
 
 use ha_core::ids::MemberId;
+use ha_core::time::Millis;
 
-use super::clock::{Instant, S};
-use super::event::{Cut, Edit, Fault};
+use super::clock::{Instant, MS, S};
+use super::event::{Cut, Edit, Fault, Weather};
 use super::stories::{fair, with};
 use super::trace::Trace;
 use super::world::{Setup, World};
@@ -35,7 +36,7 @@ fn a_holder_written_by_hand_releases_nothing_for_the_one_who_runs() {
     for at in [10, 11, 12] {
         let faults = [(at * S, edit.clone()), (at * S, Fault::KillController(0))];
         let mut setup = with(fair(3, 2), faults);
-        setup.ttls = vec![ha_core::time::Millis(9_000)];
+        setup.ttls = vec![Millis(9_000)];
         holds(setup, 50 * S);
     }
 }
@@ -68,4 +69,37 @@ fn absence_must_be_seen_without_a_break() {
         cut(1, 3 * S + 1, Cut::NONE),
     ];
     holds(with(setup, faults), 25 * S);
+}
+
+/// Seed 467: a write that was given up named `b` as holder after the lease of `a` had been renewed; a charge that
+/// began anew under the same epoch took the record for the whole truth and granted `b` as well.
+#[test]
+fn a_write_given_up_cannot_name_a_holder_behind_the_back_of_a_grant() {
+    let slow = Weather { slow_permille: 300, slow_ms_max: 5_000, lost_permille: 100, ..Weather::FAIR };
+    for seed in 0..40 {
+        let faults = [
+            (10 * S, Fault::CutAgent { agent: 0, cut: Cut::BOTH }),
+            (12 * S, Fault::Weather(slow)),
+            (13 * S + 100 * MS, Fault::CutAgent { agent: 0, cut: Cut::NONE }),
+            (40 * S, Fault::Weather(Weather::FAIR)),
+        ];
+        let mut setup = with(fair(2, 1), faults);
+        setup.seed = seed;
+        holds(setup, 60 * S);
+    }
+}
+
+/// The answer to a revoke fell due in the very moment in which the workload was killed, said "not yet", and the
+/// agent left: the lease had to be waited for after a graceful stop.
+#[test]
+fn an_agent_that_leaves_says_that_it_has_stopped() {
+    for late in [0, 1, 5, 20] {
+        let mut setup = with(fair(2, 1), [(10 * S, Fault::Leave { agent: 0, grace: Millis(3_000) })]);
+        setup.word_us = late * MS;
+        let mut world = World::new(setup, Trace::last(40));
+        world.run_until(9 * S).expect("nothing breaks");
+        world.gap_max = 0;
+        world.run_until(20 * S).expect("nothing breaks");
+        assert!(world.gap_max < 800 * MS, "{} us\n{}", world.gap_max, world.trace.render());
+    }
 }

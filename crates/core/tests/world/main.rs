@@ -9,6 +9,7 @@ extern crate iotedge_ha_core as ha_core;
 
 mod agent;
 mod bugs;
+mod calm;
 mod check;
 mod clock;
 mod controller;
@@ -19,6 +20,7 @@ mod hub;
 mod keeper;
 mod limits;
 mod net;
+mod quorum;
 mod random;
 mod stories;
 mod trace;
