@@ -140,7 +140,7 @@ impl World {
 
     /// Asks as an operator does: with the command, in a process of its own. What that takes belongs to the measured time.
     pub(crate) fn request_switchover(&mut self, to: &str) -> Result<()> {
-        let args = ["switchover", Self::POOL, "--to", to, "--yes", "--no-wait", "--config"];
+        let args = ["switchover", Self::POOL, "--to", to, "--yes", "--config"];
         let mut args: Vec<String> = args.map(str::to_owned).to_vec();
         args.push(self.config_file().display().to_string());
         let env = self.hub.addresses().operator_env();

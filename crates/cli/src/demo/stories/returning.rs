@@ -31,8 +31,8 @@ pub(super) async fn play(world: &mut World) -> Result<Found> {
 async fn lose_the_active_one(world: &mut World) -> Result<String> {
     world.put_in_order().await?;
     let before = takeover::before(world)?;
-    world.crash(&before.device)?;
     world.timeline.tell(&before.device, What::Fault, "crashes, so that it can return");
+    world.crash(&before.device)?;
     takeover::after(world, &before).await?;
     Ok(before.device)
 }
