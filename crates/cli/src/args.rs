@@ -62,7 +62,11 @@ pub(crate) enum Command {
 impl Command {
     /// Runs until it is told to stop, so it logs what it does.
     pub(crate) fn is_daemon(&self) -> bool {
-        matches!(self, Self::Run(_) | Self::Agent(_) | Self::Emulator(_))
+        match self {
+            Self::Run(_) | Self::Agent(_) => true,
+            Self::Emulator(args) => args.is_daemon(),
+            _ => false,
+        }
     }
 }
 

@@ -1,0 +1,179 @@
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ha_emulator::{Emulator, Options, Running, Seed};
+use serde_json::{Value, json};
+
+use crate::exit::Exit;
+use crate::failure::{Failure, OrExit, Result};
+use crate::interruption::Interruption;
+use crate::printer::Printer;
+
+/// The last part of `iotedge-ha emulator --help`.
+pub(super) const EXAMPLES: &str = "Examples:
+  iotedge-ha emulator --device edge-1:edge:ha-agent --device edge-2:edge:ha-agent
+  iotedge-ha emulator --https-port 0 --mqtt-port 0 --print-env > hub.env
+  curl --cacert ca.pem -H \"Authorization: Bearer $EMULATOR_CONTROL_TOKEN\" \\
+       -X PUT -d '{\"cut\":\"both\"}' \"$EMULATOR_CONTROL_URL/faults/devices/edge-1\"";
+
+/// What `iotedge-ha emulator` takes when it serves.
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// The address to listen on
+    #[arg(long, default_value = "127.0.0.1")]
+    bind: IpAddr,
+
+    /// The port of the REST API, and of MQTT over websockets; 0 takes a free one
+    #[arg(long, value_name = "PORT", default_value_t = 8443)]
+    https_port: u16,
+
+    /// The port of MQTT; 0 takes a free one
+    #[arg(long, value_name = "PORT", default_value_t = 8883)]
+    mqtt_port: u16,
+
+    /// Where certificates and keys live, made at the first start and kept
+    /// [default: $XDG_STATE_HOME/iotedge-ha/emulator, or ~/.local/state/iotedge-ha/emulator]
+    #[arg(long, value_name = "FOLDER")]
+    state: Option<PathBuf>,
+
+    /// Load everything from this file at the start, and keep it up to date
+    #[arg(long, value_name = "FILE")]
+    snapshot: Option<PathBuf>,
+
+    /// Make a device at the start unless it exists: `edge-1`, `edge-1:edge` or `edge-1:edge:ha-agent,filter`
+    #[arg(long = "device", value_name = "ID[:edge[:MODULE,…]]", value_parser = Seed::parse)]
+    devices: Vec<Seed>,
+
+    /// Another name to answer to; the first one stands in printed connection strings
+    #[arg(long = "host-name", value_name = "NAME")]
+    host_names: Vec<String>,
+
+    /// Write the certificate of the hub's own authority here too, for clients
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+
+    /// How far queries trail behind changes; the real hub takes seconds, sometimes minutes
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    index_lag_ms: u64,
+
+    /// Print shell variables instead of sentences
+    #[arg(long)]
+    print_env: bool,
+}
+
+pub(super) async fn run(args: Args, printer: &Printer) -> Result<Exit> {
+    let mut interruption = Interruption::listen()?;
+    let (print_env, seeds) = (args.print_env, args.devices.clone());
+    let hub = Emulator::start(options(args)?).await.map_err(explained)?;
+    if print_env {
+        printer.line(env(&hub, &seeds).trim_end());
+    } else if printer.wants_json() {
+        printer.json(&described(&hub, &seeds));
+    } else {
+        printer.line(sentences(&hub, &seeds).trim_end());
+        printer.note("Ctrl-C ends it.");
+    }
+    interruption.comes().await;
+    hub.shutdown().await;
+    Ok(Exit::Ok)
+}
+
+fn options(args: Args) -> Result<Options> {
+    let state_dir = match args.state {
+        Some(folder) => folder,
+        None => default_state()?,
+    };
+    Ok(Options {
+        bind: args.bind,
+        https_port: args.https_port,
+        mqtt_port: args.mqtt_port,
+        host_names: args.host_names,
+        state_dir: Some(state_dir),
+        ca_file: args.ca_file,
+        snapshot: args.snapshot,
+        index_lag: Duration::from_millis(args.index_lag_ms),
+        seed: args.devices,
+        ..Options::default()
+    })
+}
+
+fn default_state() -> Result<PathBuf> {
+    let place = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let base = place("XDG_STATE_HOME").or_else(|| place("HOME").map(|home| home.join(".local/state")));
+    let base = base.ok_or_else(|| {
+        Failure::says(Exit::Usage, "there is no place for the emulator's keys").hint("name a folder with --state")
+    })?;
+    Ok(base.join("iotedge-ha/emulator"))
+}
+
+fn explained(error: ha_emulator::Error) -> Failure {
+    let taken =
+        matches!(&error, ha_emulator::Error::Listen { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse);
+    let failed = Err::<(), _>(error);
+    let failure = if taken {
+        failed.or_hint(
+            Exit::Failed,
+            "another program has the port; choose others with --https-port and --mqtt-port, 0 for free ones",
+        )
+    } else {
+        failed.or_exit(Exit::Failed)
+    };
+    failure.err().unwrap_or_else(|| Failure::says(Exit::Failed, "the emulator did not start"))
+}
+
+/// The identities that were asked for: whose, and the connection string.
+fn identities(hub: &Running, seeds: &[Seed]) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for seed in seeds {
+        found.extend(hub.device_connection_string(&seed.device).map(|text| (seed.device.clone(), text)));
+        for module in &seed.modules {
+            let name = format!("{}/{module}", seed.device);
+            found.extend(hub.module_connection_string(&seed.device, module).map(|text| (name, text)));
+        }
+    }
+    found
+}
+
+fn env(hub: &Running, seeds: &[Seed]) -> String {
+    let mut text = hub.print_env();
+    for (name, value) in identities(hub, seeds) {
+        let name = name.replace(|c: char| !c.is_ascii_alphanumeric(), "_").to_ascii_uppercase();
+        text += &format!("{name}_CONNECTION_STRING='{value}'\n");
+    }
+    text
+}
+
+fn described(hub: &Running, seeds: &[Seed]) -> Value {
+    json!({
+        "https": hub.https_addr.to_string(),
+        "mqtt": hub.mqtt_addr.to_string(),
+        "ca_file": hub.ca_file().map(|path| path.display().to_string()),
+        "connection_string": hub.connection_string(),
+        "control_url": hub.control_url(),
+        "control_token": hub.control_token(),
+        "identities": identities(hub, seeds).into_iter().collect::<std::collections::BTreeMap<_, _>>(),
+    })
+}
+
+fn sentences(hub: &Running, seeds: &[Seed]) -> String {
+    let ca_file = hub.ca_file().map(|path| path.display().to_string()).unwrap_or_default();
+    let mut text = format!(
+        "An IoT Hub emulator is open.\n\
+         \x20 REST, WebSocket    {}\n\
+         \x20 MQTT over TLS      {}\n\
+         \x20 trust              {ca_file}\n\
+         \x20 connection string  {}\n\
+         \x20 faults             {}\n\
+         \x20 token for faults   {}\n",
+        hub.https_url(),
+        hub.mqtt_addr,
+        hub.connection_string(),
+        hub.control_url(),
+        hub.control_token(),
+    );
+    for (name, value) in identities(hub, seeds) {
+        text += &format!("  {name:<17}  {value}\n");
+    }
+    text
+}
