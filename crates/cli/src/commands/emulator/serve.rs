@@ -19,6 +19,7 @@ pub(super) const EXAMPLES: &str = "Examples:
 
 /// What `iotedge-ha emulator` takes when it serves.
 #[derive(clap::Args)]
+#[group(skip)]
 pub(super) struct Args {
     /// The address to listen on
     #[arg(long, default_value = "127.0.0.1")]
