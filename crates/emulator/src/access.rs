@@ -1,12 +1,20 @@
 //! Who may do what: shared access policies, tokens, the names of the hub.
 
+mod entra;
+mod issuer;
+mod jwt;
 mod policies;
+mod roles;
 
 use ha_wire::SharedAccessKey;
 use ha_wire::sas::Token;
 use jiff::Timestamp;
 
+pub(crate) use entra::{Audience, Bearer, Refused};
+pub use entra::{Authority, Entra, Principal};
+pub(crate) use issuer::{Issuer, LIFETIME_S, Request as TokenRequest, fresh_key, issuer_url};
 pub(crate) use policies::{Policies, Right};
+pub use roles::Role;
 
 use crate::hub::{Id, Key, Proof};
 use crate::tls::host_of;
@@ -16,10 +24,22 @@ use crate::tls::host_of;
 pub(crate) struct Access {
     policies: Policies,
     hosts: Vec<String>,
+    entra: Entra,
+    issuer: Issuer,
+    local_auth: bool,
+}
+
+/// A back end that was let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// By a shared access policy.
+    Policy,
+    /// By a bearer token.
+    Bearer,
 }
 
 /// Why credentials are not accepted. For the log; the other side learns less.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Denied {
     /// There is no token.
     #[error("no shared access signature")]
@@ -45,6 +65,15 @@ pub(crate) enum Denied {
     /// The identity has no keys.
     #[error("the identity has no symmetric key")]
     NoKey,
+    /// The hub takes bearer tokens only.
+    #[error("shared access signatures are turned off")]
+    LocalAuthDisabled,
+    /// A bearer token that is not accepted.
+    #[error(transparent)]
+    Bearer(#[from] Refused),
+    /// A good bearer token without the role.
+    #[error("the principal {0} holds no role for this")]
+    NoRole(String),
 }
 
 /// An accepted device or module.
@@ -57,10 +86,22 @@ pub(crate) struct Granted {
 }
 
 impl Access {
-    /// Accepts tokens of these policies for a hub of these names.
-    pub(crate) fn new(policies: Policies, hosts: Vec<String>) -> Self {
+    /// Accepts tokens of these policies, and bearer tokens, for a hub of these names.
+    pub(crate) fn new(policies: Policies, hosts: &[String], entra: Entra, issuer: Issuer) -> Self {
         let hosts = hosts.iter().map(|name| host_of(name).to_ascii_lowercase()).collect();
-        Self { policies, hosts }
+        Self { policies, hosts, entra, issuer, local_auth: true }
+    }
+
+    /// Takes no shared access signatures from back ends. Devices keep theirs.
+    pub(crate) fn without_local_auth(self) -> Self {
+        Self { local_auth: false, ..self }
+    }
+
+    /// A hub named `localhost` with fresh keys.
+    #[cfg(test)]
+    pub(crate) fn example(dice: &mut crate::hub::Dice) -> Self {
+        let issuer = fresh_key().and_then(|key| Issuer::from_key(&key)).expect("a key");
+        Self::new(Policies::make(|| dice.key()), &["localhost".into()], Entra::default(), issuer)
     }
 
     /// The policies.
@@ -68,15 +109,43 @@ impl Access {
         &self.policies
     }
 
-    /// Whether the `Authorization` header of a back end carries the right. `path` is the resource asked for.
+    /// The emulator's own token authority.
+    pub(crate) fn issuer(&self) -> &Issuer {
+        &self.issuer
+    }
+
+    /// Whether the `Authorization` header of a back end carries the right, or the data action that the call needs.
+    /// `path` is the resource asked for.
     pub(crate) fn check_service(
         &self,
         header: Option<&str>,
         right: Right,
-        path: &[&str],
+        (method, path): (&str, &[&str]),
         now: Timestamp,
-    ) -> Result<(), Denied> {
+    ) -> Result<Caller, Denied> {
+        if header.is_some_and(|header| bearer_token(header).is_some()) {
+            let bearer = self.check_bearer(header, Audience::Hub, now)?;
+            return if bearer.may(method, path) { Ok(Caller::Bearer) } else { Err(Denied::NoRole(bearer.id)) };
+        }
+        self.check_policy(header, right, path, now).map(|()| Caller::Policy)
+    }
+
+    /// Who sent a bearer token that is valid for the audience. What it may do is the answer's to say.
+    pub(crate) fn check_bearer(
+        &self,
+        header: Option<&str>,
+        audience: Audience,
+        now: Timestamp,
+    ) -> Result<Bearer, Denied> {
+        let token = bearer_token(header.ok_or(Denied::Absent)?).ok_or(Refused::Malformed)?;
+        Ok(entra::check(&self.entra, &self.issuer, &self.hosts, token, audience, now)?)
+    }
+
+    fn check_policy(&self, header: Option<&str>, right: Right, path: &[&str], now: Timestamp) -> Result<(), Denied> {
         let token = read(header.ok_or(Denied::Absent)?)?;
+        if !self.local_auth {
+            return Err(Denied::LocalAuthDisabled);
+        }
         self.check_reach(&token, path, now)?;
         let name = token.policy().ok_or(Denied::NoRight)?;
         let policy = self.policies.find(name).ok_or(Denied::UnknownPolicy)?;
@@ -133,6 +202,12 @@ impl Access {
     }
 }
 
+/// What follows `Bearer` in an `Authorization` header, in any case.
+fn bearer_token(header: &str) -> Option<&str> {
+    let (scheme, token) = header.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("Bearer").then(|| token.trim())
+}
+
 fn read(token: &str) -> Result<Token, Denied> {
     Token::parse(token).map_err(|_| Denied::Malformed)
 }
@@ -146,8 +221,7 @@ mod tests {
     use super::*;
 
     fn access() -> Access {
-        let mut dice = crate::hub::Dice::new([1; 32]);
-        Access::new(Policies::make(|| dice.key()), vec!["localhost".into()])
+        Access::example(&mut crate::hub::Dice::new([1; 32]))
     }
 
     fn sign(sr: &str, key: &Key, expiry: u64, policy: Option<&str>) -> String {
@@ -162,29 +236,48 @@ mod tests {
         Timestamp::from_second(1_000).expect("a time")
     }
 
-    fn service(access: &Access, policy: &str, sr: &str, right: Right) -> Result<(), Denied> {
+    fn service(access: &Access, policy: &str, sr: &str, right: Right) -> Result<Caller, Denied> {
         let found = access.policies.find(policy).expect("a policy");
         let token = sign(sr, found.keys()[1], 2_000, Some(policy));
-        access.check_service(Some(&token), right, &["devices", "a"], now())
+        access.check_service(Some(&token), right, ("GET", &["devices", "a"]), now())
     }
 
     #[test]
     fn policies_by_table() {
         let access = access();
         for (policy, sr, right, outcome) in [
-            ("iothubowner", "localhost", Right::RegistryWrite, Ok(())),
-            ("iothubowner", "localhost%3A8443", Right::ServiceConnect, Ok(())),
-            ("service", "LOCALHOST", Right::ServiceConnect, Ok(())),
+            ("iothubowner", "localhost", Right::RegistryWrite, Ok(Caller::Policy)),
+            ("iothubowner", "localhost%3A8443", Right::ServiceConnect, Ok(Caller::Policy)),
+            ("service", "LOCALHOST", Right::ServiceConnect, Ok(Caller::Policy)),
             ("service", "localhost", Right::RegistryRead, Err(Denied::NoRight)),
-            ("registryRead", "localhost", Right::RegistryRead, Ok(())),
+            ("registryRead", "localhost", Right::RegistryRead, Ok(Caller::Policy)),
             ("registryRead", "localhost", Right::RegistryWrite, Err(Denied::NoRight)),
-            ("registryReadWrite", "localhost%2fdevices", Right::RegistryWrite, Ok(())),
+            ("registryReadWrite", "localhost%2fdevices", Right::RegistryWrite, Ok(Caller::Policy)),
             ("registryReadWrite", "localhost", Right::ServiceConnect, Err(Denied::NoRight)),
             ("service", "localhost%2Fdevi", Right::ServiceConnect, Err(Denied::OtherResource)),
             ("service", "otherhost", Right::ServiceConnect, Err(Denied::OtherResource)),
         ] {
             assert_eq!(service(&access, policy, sr, right), outcome, "{policy} {sr}");
         }
+    }
+
+    #[test]
+    fn bearers_are_told_apart_from_signatures() {
+        let access = access();
+        let request = TokenRequest { host: "localhost", tenant: "t", client_id: "app", audience: "https://localhost" };
+        let token = access.issuer().mint(&request, now()).expect("a token");
+        let check = |access: &Access, header: &str| {
+            access.check_service(Some(header), Right::RegistryRead, ("GET", &["devices", "a"]), now())
+        };
+        assert_eq!(check(&access, &format!("Bearer {token}")), Ok(Caller::Bearer));
+        assert_eq!(check(&access, &format!("bearer {token}")), Ok(Caller::Bearer));
+        assert_eq!(check(&access, &token), Err(Denied::Malformed));
+        assert_eq!(check(&access, "Bearer x"), Err(Denied::Bearer(Refused::Malformed)));
+        let key = access.policies.find("iothubowner").expect("a policy").keys()[0].clone();
+        let signature = sign("localhost", &key, 2_000, Some("iothubowner"));
+        let access = access.without_local_auth();
+        assert_eq!(check(&access, &signature), Err(Denied::LocalAuthDisabled));
+        assert_eq!(check(&access, &format!("Bearer {token}")), Ok(Caller::Bearer));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::access::Access;
+use crate::access::{Access, Issuer};
 use crate::error::Error;
 use crate::files::{self, Readers};
 use crate::hub::{DeviceBody, Dice, Expect, Hub, Id, ModuleBody};
@@ -43,7 +43,9 @@ impl Emulator {
         let https = listen::open(SocketAddr::new(options.bind, options.https_port)).await?;
         let mqtt = listen::open(SocketAddr::new(options.bind, options.mqtt_port)).await?;
         let (https_addr, mqtt_addr) = (local(&https)?, local(&mqtt)?);
-        let access = Access::new(secrets.policies, names(&options));
+        let issuer = Issuer::from_key(&secrets.token_key).map_err(Error::Option)?;
+        let access = Access::new(secrets.policies, &names(&options), options.entra.clone(), issuer);
+        let access = if options.disable_local_auth { access.without_local_auth() } else { access };
         let shell = Arc::new(Shell::new(hub, access));
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let control_token = options.control_token.clone();

@@ -23,6 +23,7 @@ mod shell;
 mod snapshot;
 mod tls;
 
+pub use access::{Authority, Entra, Principal, Role};
 pub use emulator::Emulator;
 pub use error::Error;
 pub use options::{Options, Seed};

@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::access::Entra;
+
 /// What can be chosen before the start; the defaults suit a test: loopback, free ports, nothing kept.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -29,6 +31,10 @@ pub struct Options {
     pub seed: Vec<Seed>,
     /// Token of the control API; made up when absent.
     pub control_token: Option<String>,
+    /// Which bearer tokens are taken, and what their bearers may do.
+    pub entra: Entra,
+    /// Whether back ends must come with bearer tokens: no shared access signatures for them. Devices keep theirs.
+    pub disable_local_auth: bool,
     /// Seed of keys and etags, for runs that must repeat.
     pub random_seed: Option<[u8; 32]>,
 }
@@ -46,6 +52,8 @@ impl Default for Options {
             index_lag: Duration::ZERO,
             seed: Vec::new(),
             control_token: None,
+            entra: Entra::default(),
+            disable_local_auth: false,
             random_seed: None,
         }
     }

@@ -4,6 +4,7 @@ mod answer;
 mod call;
 mod control;
 mod device;
+mod entra;
 mod methods;
 mod serve;
 mod service;

@@ -11,6 +11,7 @@ use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::access::TokenRequest;
 use crate::emulator::plant;
 use crate::faults::Faults;
 use crate::hub::{Id, Key};
@@ -85,6 +86,14 @@ impl Running {
     /// Bearer token of the control API.
     pub fn control_token(&self) -> &str {
         &self.control_token
+    }
+
+    /// A bearer token of the emulator's own authority: for the audience (say `https://iothubs.azure.net`), and with the
+    /// roles that [`Options::entra`](crate::Options::entra) gives `client_id`.
+    pub fn bearer_token(&self, client_id: &str, audience: &str) -> Option<String> {
+        let host = self.host_and_port();
+        let request = TokenRequest { host: &host, tenant: "emulator", client_id, audience };
+        self.shell.access.issuer().mint(&request, Timestamp::now())
     }
 
     /// Faults, without the detour over HTTP.

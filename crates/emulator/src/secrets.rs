@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::access::Policies;
+use crate::access::{Policies, fresh_key};
 use crate::error::Error;
 use crate::files::{self, Readers};
 use crate::hub::Dice;
@@ -17,25 +17,38 @@ const FILE: &str = "secrets.json";
 pub(crate) struct Secrets {
     pub(crate) policies: Policies,
     pub(crate) control_token: String,
+    /// Signs bearer tokens; absent in folders of earlier versions.
+    #[serde(default)]
+    pub(crate) token_key: String,
 }
 
 impl Secrets {
     /// Reads them from the state folder, or makes them there (or in memory).
     pub(crate) fn take(state_dir: Option<&Path>, dice: &mut Dice) -> Result<Self, Error> {
         let Some(folder) = state_dir else {
-            return Ok(Self::make(dice));
+            return Self::make(dice).complete();
         };
         let path = folder.join(FILE);
-        if let Some(content) = files::read(&path).map_err(Error::read(&path))? {
-            return serde_json::from_slice(&content).map_err(|e| Error::Damaged { path, reason: e.to_string() });
+        let kept = match files::read(&path).map_err(Error::read(&path))? {
+            Some(content) => serde_json::from_slice(&content)
+                .map_err(|e| Error::Damaged { path: path.clone(), reason: e.to_string() })?,
+            None => Self::make(dice),
+        };
+        if !kept.token_key.is_empty() {
+            return Ok(kept);
         }
-        let made = Self::make(dice);
+        let made = kept.complete()?;
         let content = serde_json::to_vec_pretty(&made).unwrap_or_default();
         files::write(&path, &content, Readers::Owner).map_err(Error::write(&path))?;
         Ok(made)
     }
 
     fn make(dice: &mut Dice) -> Self {
-        Self { policies: Policies::make(|| dice.key()), control_token: dice.token() }
+        let token_key = String::new();
+        Self { policies: Policies::make(|| dice.key()), control_token: dice.token(), token_key }
+    }
+
+    fn complete(self) -> Result<Self, Error> {
+        Ok(Self { token_key: fresh_key().map_err(Error::Option)?, ..self })
     }
 }

@@ -341,13 +341,13 @@ impl Machine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access::{Access, Policies};
+    use crate::access::Access;
     use crate::hub::{Dice, Hub};
     use proptest::prelude::*;
 
     fn machine() -> Machine {
         let mut dice = Dice::new([3; 32]);
-        let access = Access::new(Policies::make(|| dice.key()), vec!["localhost".into()]);
+        let access = Access::example(&mut dice);
         let shell = Shell::new(Hub::new(dice, jiff::SignedDuration::ZERO), access);
         let mut codec = codec();
         let connect = v3_1_1::Connect::builder().client_id("d").and_then(|b| b.keep_alive(60).build());

@@ -67,6 +67,14 @@ impl Call {
         serde_json::from_slice(&self.body).map_err(|e| Refusal::argument(format!("bad JSON: {e}")))
     }
 
+    /// The body as a form; what does not decode stands as it came.
+    pub(super) fn form(&self) -> Vec<(String, String)> {
+        let text = String::from_utf8_lossy(&self.body);
+        let fields = text.split('&').filter_map(|field| field.split_once('='));
+        let plain = |text: &str| decode(&text.replace('+', " "));
+        fields.map(|(name, value)| (plain(name), plain(value))).collect()
+    }
+
     /// The body as it came.
     pub(super) fn body(&self) -> &Bytes {
         &self.body

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer::{dress, refused};
 use super::call::{Call, segments};
-use super::{control, device, service, websocket};
+use super::{control, device, entra, service, websocket};
 use crate::faults::{RestKind, Verdict};
 use crate::hub::{Code, Refusal};
 use crate::meters::Meter;
@@ -82,11 +82,14 @@ async fn route(app: App, request: Request) -> Response {
     if path == ["$iothub", "websocket"] {
         return upgrade(app, request).await;
     }
-    let ours = matches!(path[..], ["_emulator", "v1", ..]);
+    let (ours, authority) = (matches!(path[..], ["_emulator", "v1", ..]), entra::is_ours(&path));
     let call = match Call::read(request).await {
         Ok(call) => call,
         Err(refusal) => return refused(&refusal),
     };
+    if authority {
+        return entra::answer(&app.shell, &call, &app.control_token);
+    }
     if ours {
         return control::control(&app.shell, &call, &app.control_token);
     }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::answer::{no_content, ok, refused, shown, with_body};
 use super::call::Call;
 use super::methods;
-use crate::access::Right;
+use crate::access::{Caller, Denied, Right};
 use crate::hub::{Code, DeviceBody, Hub, Id, ModuleBody, PAGE_MAX, Refusal};
 use crate::meters::Meter;
 use crate::shell::Shell;
@@ -25,17 +25,40 @@ pub(super) async fn service(shell: &Shell, call: &Call) -> Response {
         return refused(&refusal);
     }
     let now = Timestamp::now();
-    let allowed = shell.access.check_service(call.header("authorization"), right, &path, now);
-    if let Err(denied) = allowed {
-        shell.meters.count(Meter::Unauthorized);
-        tracing::warn!(method = %call.method, path = path.join("/"), reason = %denied, "request refused");
-        return refused(&Refusal::unauthorized());
-    }
+    let wanted = (call.method.as_str(), &path[..]);
+    let caller = match shell.access.check_service(call.header("authorization"), right, wanted, now) {
+        Ok(caller) => caller,
+        Err(denied) => {
+            shell.meters.count(Meter::Unauthorized);
+            tracing::warn!(method = %call.method, path = path.join("/"), reason = %denied, "request refused");
+            return refused(&not_allowed(&denied, call, &path));
+        }
+    };
     shell.meters.count(meter);
     if meter == Meter::Methods {
         return methods::invoke(shell, call, &path).await;
     }
-    shell.act(|hub, now| dispatch(hub, call, &path, now)).unwrap_or_else(|refusal| refused(&refusal))
+    let outcome = shell.act(|hub, now| dispatch(hub, call, &path, now));
+    outcome.unwrap_or_else(|refusal| refused(&as_seen_by(caller, refusal, &path)))
+}
+
+/// A principal without a role is told so by name; everyone else learns only that it will not do.
+fn not_allowed(denied: &Denied, call: &Call, path: &[&str]) -> Refusal {
+    let Denied::NoRole(principal) = denied else {
+        return Refusal::unauthorized();
+    };
+    let (method, path) = (&call.method, path.join("/"));
+    let text =
+        format!("Principal {principal} is not authorized for {method} on /{path} due to no assigned permissions");
+    Refusal::new(Code::IotHubUnauthorized, text)
+}
+
+/// Modules of a missing or disabled device are unauthorised under a shared access policy, and not found under a token.
+fn as_seen_by(caller: Caller, refusal: Refusal, path: &[&str]) -> Refusal {
+    match (caller, refusal.code, path) {
+        (Caller::Bearer, Code::IotHubUnauthorizedAccess, ["devices", device, ..]) => Refusal::device_not_found(device),
+        _ => refusal,
+    }
 }
 
 /// What kind of operation a path is, and the right it takes.

@@ -37,16 +37,21 @@ impl Backend {
     }
 
     pub(crate) fn with_policy(hub: &Running, policy: &str) -> Self {
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let text = hub.policy_connection_string(policy).expect("a policy");
         let key = text.split("SharedAccessKey=").nth(1).expect("a key");
         let key = SharedAccessKey::from_base64(key).expect("base64");
         let host = format!("localhost:{}", hub.https_addr.port());
+        Self::with_token(hub, Unsigned::service(&host, policy, unix_s() + 600).sign(&key))
+    }
+
+    /// With any `Authorization` header.
+    pub(crate) fn with_token(hub: &Running, token: String) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let ca = reqwest::Certificate::from_pem(hub.ca_pem.as_bytes()).expect("PEM");
         Self {
             client: reqwest::Client::builder().tls_certs_only([ca]).timeout(PATIENCE).build().expect("a client"),
-            base: format!("https://{host}"),
-            token: Unsigned::service(&host, policy, unix_s() + 600).sign(&key),
+            base: format!("https://localhost:{}", hub.https_addr.port()),
+            token,
             control: hub.control_token().to_owned(),
         }
     }
@@ -88,6 +93,17 @@ impl Backend {
             request = request.json(&body);
         }
         answer(request).await
+    }
+
+    /// Sends a form without credentials in a header.
+    pub(crate) async fn form(&self, path: &str, form: String) -> Answer {
+        let request = self.client.post(format!("{}{path}", self.base)).body(form);
+        answer(request.header("content-type", "application/x-www-form-urlencoded")).await.expect("an answer")
+    }
+
+    /// Asks with one header and nothing else.
+    pub(crate) async fn get_with(&self, path: &str, name: &str, value: &str) -> Answer {
+        answer(self.client.get(format!("{}{path}", self.base)).header(name, value)).await.expect("an answer")
     }
 
     pub(crate) async fn control(&self, method: Method, path: &str, body: Option<Value>) -> Answer {

@@ -3,6 +3,7 @@
 mod backend;
 mod connect;
 mod device;
+mod entra;
 mod faults;
 mod methods;
 mod recordings;
