@@ -9,8 +9,13 @@ use crate::run;
 use crate::suite;
 
 /// A page below docs/reference, and the hidden `iotedge-ha reference` topic that prints it.
-const PAGES: &[(&str, &str)] =
-    &[("cli.md", "cli"), ("configuration.md", "configuration"), ("config.schema.json", "schema")];
+const PAGES: &[(&str, &str)] = &[
+    ("cli.md", "cli"),
+    ("configuration.md", "configuration"),
+    ("config.schema.json", "schema"),
+    ("agent.md", "agent"),
+    ("agent.schema.json", "agent-schema"),
+];
 
 pub(crate) fn generate(check: bool) -> Result<()> {
     suite::build_programs()?;

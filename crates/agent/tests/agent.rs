@@ -10,6 +10,7 @@ use ha_core::ids::{Epoch, GrantorId, MemberId, Nonce, PoolName, Term};
 use ha_core::messages::{Grant, Hello, HolderState, Refusal, Request, Revoke, Workload};
 use ha_core::time::Millis;
 use ha_emulator::faults::{Cut, DeviceFault};
+use ha_emulator::meters::Meter;
 use ha_emulator::{Emulator, Options, Running, Seed};
 use ha_protocol::key::MemberKey;
 use ha_protocol::method::{self, Reply};
@@ -271,6 +272,30 @@ async fn the_flag_closes_and_never_opens() {
     world.active(9, nonce).await;
     world.patch_desired(flag_patch(&pool(), Flag { active: false, term: Term(9) })).await;
     world.until("standby", |reply| reply.answer.state == HolderState::Standby).await;
+}
+
+#[tokio::test]
+async fn a_token_is_renewed_on_a_new_connection_and_the_lease_lives_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("agent.toml");
+    fs::write(&config, "[hub]\ntoken_ttl_s = 5\n").unwrap();
+    let world = World::start(&["--config", config.to_str().unwrap()], &WORKLOAD).await;
+    let nonce = world.standby().await;
+    let connects = || world.hub.meters().read(Meter::Connects);
+    let before = connects();
+    world.active(3, nonce).await;
+    let own = world.pid("press_1-edge-1-3").await;
+    wait_until("a second token", || connects() > before).await;
+    let start = Instant::now();
+    let reply = loop {
+        assert!(start.elapsed() < PATIENCE, "the agent does not answer on its new connection");
+        if let Some((200, payload)) = world.ask_with(&KEY, &hello(), Millis::ZERO).await {
+            break method::decode_reply(200, &payload).unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert_eq!((reply.answer.state, reply.answer.term), (HolderState::Active, Term(3)));
+    assert!(!is_gone(own));
 }
 
 #[tokio::test]

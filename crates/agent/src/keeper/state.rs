@@ -17,8 +17,9 @@ pub struct Restart {
 }
 
 /// Which endings of a workload are followed by a new start.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Deserialize, serde::Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
 pub enum RestartPolicy {
     /// Any.
     Always,

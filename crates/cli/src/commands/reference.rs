@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use clap::{Command, CommandFactory, ValueEnum};
 
+use ha_agent::settings::settings_schema;
 use ha_controller::config::config_schema;
 
 use crate::args::Cli;
@@ -23,13 +24,17 @@ enum Topic {
     Cli,
     Configuration,
     Schema,
+    Agent,
+    AgentSchema,
 }
 
 pub(crate) fn run(args: &Args, printer: &Printer) -> Result<Exit> {
     let page = match args.topic {
         Topic::Cli => command_line()?,
-        Topic::Configuration => configuration::page(&config_schema()),
+        Topic::Configuration => configuration::page(configuration::CONTROLLER, &config_schema()),
         Topic::Schema => serde_json::to_string_pretty(&config_schema())?,
+        Topic::Agent => configuration::page(configuration::AGENT, &settings_schema()),
+        Topic::AgentSchema => serde_json::to_string_pretty(&settings_schema())?,
     };
     printer.line(page.trim_end());
     Ok(Exit::Ok)

@@ -4,14 +4,31 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
+pub(super) const CONTROLLER: &str = "\
+# Configuration
+
+Generated from the schema by `cargo xtask docs`; do not edit. The schema itself is [config.schema.json](config.schema.json).
+
+One TOML file. `IOTEDGE_HA_` and a key in capitals, its dots as underscores, overrides a value outside the pools; \
+`iotedge-ha config show` prints the result and where each value came from. Unknown keys, bad values and unsafe timings are refused.
+";
+
+pub(super) const AGENT: &str = "\
+# Settings of the agent
+
+Generated from the schema by `cargo xtask docs`; do not edit. The schema itself is [agent.schema.json](agent.schema.json).
+
+One TOML file, named by `--config` or `HA_AGENT_CONFIG`; an agent that is told everything by its command line or environment \
+([`iotedge-ha agent --help`](cli.md)) needs none. The command line wins over the environment, and that over the file. \
+Unknown keys and bad values are refused.
+
+The key `settings` of the agent's module twin, which the controller writes, may set `probe_interval_ms` (100 to 600000) and \
+`leave_grace_ms` (0 to 600000), and nothing else: whoever can write a twin shall not be able to run commands.
+";
+
 /// A section with a table for each object of the schema, in the order in which they are met.
-pub(super) fn page(schema: &Value) -> String {
-    let mut page = String::from(
-        "# Configuration\n\nGenerated from the schema by `cargo xtask docs`; do not edit. The schema itself is \
-         [config.schema.json](config.schema.json).\n\nOne TOML file. `IOTEDGE_HA_` and a key in capitals, its dots \
-         as underscores, overrides a value outside the pools; `iotedge-ha config show` prints the result and where \
-         each value came from. Unknown keys, bad values and unsafe timings are refused.\n",
-    );
+pub(super) fn page(opening: &str, schema: &Value) -> String {
+    let mut page = opening.to_owned();
     let mut sections = vec![(String::new(), schema)];
     while !sections.is_empty() {
         let (name, object) = sections.remove(0);
@@ -37,7 +54,8 @@ fn section<'a>(page: &mut String, name: &str, object: &'a Value, schema: &'a Val
         } else {
             let about = property["description"].as_str().or(target["description"].as_str()).unwrap_or_default();
             let must = if required.contains(&key.as_str()) { " Required." } else { "" };
-            row(&mut rows, key, &kind(target), &format!("{}{must}", about.replace('\n', " ")));
+            let default = default(property);
+            row(&mut rows, key, &kind(target), &format!("{}{must}{default}", about.replace('\n', " ")));
         }
     }
     if !rows.is_empty() {
@@ -49,6 +67,16 @@ fn section<'a>(page: &mut String, name: &str, object: &'a Value, schema: &'a Val
     inner
 }
 
+/// Says what holds when the key is left out, if the schema knows and it says something.
+fn default(property: &Value) -> String {
+    match &property["default"] {
+        Value::Null => String::new(),
+        Value::Array(items) if items.is_empty() => String::new(),
+        Value::String(text) => format!(" Default: `{text}`."),
+        value => format!(" Default: {value}."),
+    }
+}
+
 fn row(rows: &mut String, key: &str, kind: &str, about: &str) {
     let about = about.replace('|', "\\|");
     let _ = writeln!(rows, "| `{key}` | {kind} | {about} |");
@@ -57,6 +85,7 @@ fn row(rows: &mut String, key: &str, kind: &str, about: &str) {
 /// As the section is written in TOML.
 fn title(name: &str) -> String {
     match name.split_once("[]") {
+        None if name.is_empty() => "At the top of the file".to_owned(),
         Some((list, "")) => format!("`[[{list}]]`"),
         Some((list, rest)) => format!("`[{list}{rest}]`"),
         None => format!("`[{name}]`"),
@@ -78,6 +107,7 @@ fn kind(property: &Value) -> String {
         other => other.to_owned(),
     };
     let base = match &property["type"] {
+        _ if property.get("enum").is_some() || property.get("oneOf").is_some() => "text".to_owned(),
         Value::String(name) => word(name),
         Value::Array(names) => {
             let names = names.iter().filter_map(Value::as_str).filter(|name| *name != "null");
@@ -87,6 +117,7 @@ fn kind(property: &Value) -> String {
     };
     match (property["minimum"].as_u64(), property["maximum"].as_u64()) {
         (Some(min), Some(max)) => format!("{base}, {min} to {max}"),
+        (None, Some(max)) => format!("{base}, at most {max}"),
         (Some(min), None) if min > 0 => format!("{base}, at least {min}"),
         _ => base,
     }
@@ -107,7 +138,7 @@ mod tests {
             },
             "$defs": {
                 "Hub": { "description": "The hub.", "properties": {
-                    "units": { "type": ["integer", "null"], "minimum": 1, "maximum": 200, "description": "How many." },
+                    "units": { "type": ["integer", "null"], "minimum": 1, "maximum": 200, "description": "How many.", "default": 1 },
                 } },
                 "Pool": { "description": "A pool.", "required": ["name"], "properties": {
                     "name": { "type": "string", "description": "Its name." },
@@ -115,10 +146,10 @@ mod tests {
                 } },
             },
         });
-        let page = page(&schema);
+        let page = page("", &schema);
         let sections: Vec<_> = page.lines().filter(|line| line.starts_with("## ")).collect();
         assert_eq!(sections, ["## `[hub]`", "## `[[pool]]`", "## `[pool.timings]`"]);
-        assert!(page.contains("| `units` | number, 1 to 200 | How many. |"), "{page}");
+        assert!(page.contains("| `units` | number, 1 to 200 | How many. Default: 1. |"), "{page}");
         assert!(page.contains("| `name` | text | Its name. Required. |"), "{page}");
     }
 }
