@@ -174,6 +174,6 @@ impl Hub {
 
     fn changed(&mut self, id: &Id, now: Timestamp) {
         self.revision += 1;
-        self.index.note(id, now);
+        self.note_change(id, now);
     }
 }

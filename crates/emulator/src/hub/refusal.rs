@@ -11,6 +11,8 @@ pub struct Refusal {
     pub code: Code,
     /// The text after the code.
     pub text: String,
+    /// What the real hub would keep to itself; not part of the body.
+    pub reason: Option<String>,
 }
 
 impl fmt::Display for Refusal {
@@ -22,7 +24,12 @@ impl fmt::Display for Refusal {
 impl Refusal {
     /// Any code with any text.
     pub fn new(code: Code, text: impl Into<String>) -> Self {
-        Self { code, text: text.into() }
+        Self { code, text: text.into(), reason: None }
+    }
+
+    /// The same with words that help whoever tests against this hub.
+    pub(super) fn because(self, reason: impl Into<String>) -> Self {
+        Self { reason: Some(reason.into()), ..self }
     }
 
     /// Something in the request is not as it should be.

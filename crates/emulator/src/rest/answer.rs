@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 use crate::hub::{Refusal, Shown};
 
 const ERROR_CODE: HeaderName = HeaderName::from_static(HEADER);
+/// Ours: why the hub refused what the real one refuses without a word.
+const REASON: HeaderName = HeaderName::from_static("x-emulator-reason");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-request-id");
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
 
@@ -70,6 +72,10 @@ fn coded(refusal: &Refusal, body: &Value) -> Response {
     let status = StatusCode::from_u16(refusal.code.http_status());
     let mut response = with_body(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), body);
     insert(response.headers_mut(), ERROR_CODE, refusal.code.name());
+    if let Some(reason) = &refusal.reason {
+        tracing::info!(code = refusal.code.name(), reason, "request refused");
+        insert(response.headers_mut(), REASON, &reason.escape_default().to_string());
+    }
     response
 }
 

@@ -34,7 +34,8 @@ struct Lexer {
     at: usize,
 }
 
-const SIGNS: [&str; 17] = ["!=", "<>", "<=", ">=", "=", "<", ">", "(", ")", "[", "]", ",", ".", "*", "+", "-", "/"];
+const SIGNS: [&str; 18] =
+    ["!=", "<>", "<=", ">=", "=", "<", ">", "(", ")", "[", "]", ",", ".", "*", "+", "-", "/", "%"];
 
 impl Lexer {
     fn token(&mut self) -> Result<Token, SyntaxError> {
@@ -44,10 +45,6 @@ impl Lexer {
         match first {
             '\'' | '"' => self.string(first),
             '[' if self.peek(1) == Some('[') => self.quoted(),
-            '%' => {
-                self.at += 1;
-                Ok(Token::Sign("%"))
-            }
             c if c.is_ascii_digit() => self.number(),
             c if is_word(c) => Ok(Token::Word(self.take_while(is_word))),
             _ => self.sign(),
@@ -103,25 +100,67 @@ impl Lexer {
             'n' => '\n',
             't' => '\t',
             'r' => '\r',
-            'u' => {
-                let digits: String = self.chars.iter().skip(self.at).take(4).collect();
-                self.at += 4;
-                u32::from_str_radix(&digits, 16)
-                    .ok()
-                    .and_then(char::from_u32)
-                    .ok_or_else(|| self.error("\\u needs four hexadecimal digits"))?
-            }
+            'u' => self.unicode()?,
             other => other,
         })
     }
 
+    /// One or, for what does not fit in sixteen bits, two escapes.
+    fn unicode(&mut self) -> Result<char, SyntaxError> {
+        let mut units = vec![self.four_digits()?];
+        if matches!(units[0], 0xD800..=0xDBFF) && self.peek(0) == Some('\\') && self.peek(1) == Some('u') {
+            self.at += 2;
+            units.push(self.four_digits()?);
+        }
+        let mut decoded = char::decode_utf16(units);
+        match (decoded.next(), decoded.next()) {
+            (Some(Ok(c)), None) => Ok(c),
+            _ => Err(self.error("\\u names no character")),
+        }
+    }
+
+    fn four_digits(&mut self) -> Result<u16, SyntaxError> {
+        let digits = self.chars.get(self.at..self.at + 4).unwrap_or_default();
+        let value = digits.iter().try_fold(0, |value, c| c.to_digit(16).map(|digit| value * 16 + digit));
+        let value = value.filter(|_| digits.len() == 4).and_then(|value| u16::try_from(value).ok());
+        let value = value.ok_or_else(|| self.error("\\u needs four hexadecimal digits"))?;
+        self.at += 4;
+        Ok(value)
+    }
+
     fn number(&mut self) -> Result<Token, SyntaxError> {
-        let text = self.take_while(|c| c.is_ascii_alphanumeric() || c == '.');
-        let value = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-            Some(hex) => i64::from_str_radix(hex, 16).ok().map(Value::from),
-            None => serde_json::from_str::<Value>(&text).ok(),
-        };
-        value.filter(Value::is_number).map(Token::Const).ok_or_else(|| self.error("not a number"))
+        let start = self.at;
+        let hex = self.peek(0) == Some('0') && matches!(self.peek(1), Some('x' | 'X'));
+        let value = if hex { self.hexadecimal() } else { self.decimal() };
+        if let Some(value) = value.filter(|_| !self.peek(0).is_some_and(is_word)) {
+            return Ok(Token::Const(value));
+        }
+        Err(SyntaxError { reason: "not a number".to_owned(), at: start })
+    }
+
+    fn hexadecimal(&mut self) -> Option<Value> {
+        self.at += 2;
+        let digits = self.take_while(|c| c.is_ascii_hexdigit());
+        u64::from_str_radix(&digits, 16).ok().map(Value::from)
+    }
+
+    fn decimal(&mut self) -> Option<Value> {
+        let mut text = self.take_while(|c| c.is_ascii_digit());
+        if self.peek(0) == Some('.') && self.peek(1).is_some_and(|c| c.is_ascii_digit()) {
+            self.at += 1;
+            text = format!("{text}.{}", self.take_while(|c| c.is_ascii_digit()));
+        }
+        if matches!(self.peek(0), Some('e' | 'E')) {
+            let signed = usize::from(matches!(self.peek(1), Some('+' | '-')));
+            let minus = if self.peek(1) == Some('-') { "-" } else { "" };
+            self.at += 1 + signed;
+            text = format!("{text}e{minus}{}", self.take_while(|c| c.is_ascii_digit()));
+        }
+        if let Ok(whole) = text.parse::<u64>() {
+            return Some(Value::from(whole));
+        }
+        // Infinity is no JSON number and becomes `None`.
+        text.parse::<f64>().ok().and_then(serde_json::Number::from_f64).map(Value::Number)
     }
 
     fn take_while(&mut self, keep: impl Fn(char) -> bool) -> String {

@@ -3,9 +3,8 @@
 use serde_json::Value;
 
 use super::lex::{Token, tokens};
-use super::{Aggregate, Comparison, Expr, Item, Path, Query, Select, Source, SyntaxError, What, canonical_root};
-
-const NESTING_MAX: usize = 64;
+use super::names::Path;
+use super::{Aggregate, Expr, Item, Query, Select, Source, SyntaxError, What};
 
 pub(super) fn query(text: &str) -> Result<Query, SyntaxError> {
     let mut parser = Parser::new(text)?;
@@ -21,25 +20,29 @@ pub(super) fn condition(text: &str) -> Result<Expr, SyntaxError> {
     Ok(expr)
 }
 
-struct Parser {
+pub(super) struct Parser {
     tokens: Vec<(Token, usize)>,
     at: usize,
-    nesting: usize,
+    source: Source,
+    pub(super) nesting: usize,
+    pub(super) operands: usize,
 }
 
-type Parsed<T> = Result<T, SyntaxError>;
+pub(super) type Parsed<T> = Result<T, SyntaxError>;
 
 impl Parser {
     fn new(text: &str) -> Parsed<Self> {
-        Ok(Self { tokens: tokens(text)?, at: 0, nesting: 0 })
+        Ok(Self { tokens: tokens(text)?, at: 0, source: Source::Devices, nesting: 0, operands: 0 })
     }
 
     fn query(&mut self) -> Parsed<Query> {
         self.expect_word("SELECT")?;
         let top = if self.take_word("TOP") { Some(self.count()?) } else { None };
+        let select_at = self.at;
         let select = if self.take_sign("*") { Select::All } else { Select::Items(self.items()?) };
         self.expect_word("FROM")?;
-        let source = self.source()?;
+        self.source = self.source()?;
+        let select = select.read_for(self.source);
         let condition = if self.take_word("WHERE") { Some(self.either()?) } else { None };
         let group_by = if self.take_word("GROUP") {
             self.expect_word("BY")?;
@@ -47,16 +50,21 @@ impl Parser {
         } else {
             None
         };
-        Ok(Query { source, top, select, condition, group_by })
+        let query = Query { source: self.source, top, select, condition, group_by };
+        match unfit(&query) {
+            Some(reason) => Err(self.error_at(select_at, reason)),
+            None => Ok(query),
+        }
     }
 
     fn count(&mut self) -> Parsed<usize> {
-        match self.next() {
-            Token::Const(Value::Number(n)) => {
-                n.as_u64().and_then(|n| usize::try_from(n).ok()).ok_or_else(|| self.error("TOP needs a whole number"))
-            }
-            _ => Err(self.error("TOP needs a whole number")),
-        }
+        let found = match self.peek() {
+            Token::Const(Value::Number(n)) => n.as_u64().and_then(|n| usize::try_from(n).ok()),
+            _ => None,
+        };
+        let count = found.ok_or_else(|| self.error("TOP needs a whole number"))?;
+        self.at += 1;
+        Ok(count)
     }
 
     fn items(&mut self) -> Parsed<Vec<Item>> {
@@ -70,7 +78,7 @@ impl Parser {
     fn item(&mut self) -> Parsed<Item> {
         let what = match self.aggregate() {
             Some(aggregate) => self.aggregate_call(aggregate)?,
-            None => What::Path(self.path()?),
+            None => What::Path(self.written()?),
         };
         let alias = if self.take_word("AS") { Some(self.name()?) } else { None };
         Ok(Item { what, alias })
@@ -88,7 +96,7 @@ impl Parser {
             "MAX" => Aggregate::Max,
             _ => return None,
         };
-        (self.tokens.get(self.at + 1)?.0 == Token::Sign("(")).then(|| {
+        self.is_call().then(|| {
             self.at += 2;
             aggregate
         })
@@ -97,14 +105,17 @@ impl Parser {
     fn aggregate_call(&mut self, aggregate: Aggregate) -> Parsed<What> {
         let path = match aggregate {
             Aggregate::Count => None,
-            _ => Some(self.path()?),
+            _ => Some(self.written()?),
         };
         self.expect_sign(")")?;
         Ok(What::Aggregate(aggregate, path))
     }
 
     fn source(&mut self) -> Parsed<Source> {
-        self.expect_word("devices")?;
+        let unknown = "FROM takes devices, devices.modules or devices.jobs";
+        if !self.take_word("devices") {
+            return Err(self.error(unknown));
+        }
         if !self.take_sign(".") {
             return Ok(Source::Devices);
         }
@@ -113,178 +124,30 @@ impl Parser {
         } else if self.take_word("jobs") {
             Ok(Source::Jobs)
         } else {
-            Err(self.error("FROM takes devices, devices.modules or devices.jobs"))
+            Err(self.error(unknown))
         }
     }
 
-    fn either(&mut self) -> Parsed<Expr> {
-        let mut left = self.both()?;
-        while self.take_word("OR") {
-            left = Expr::Or(Box::new(left), Box::new(self.both()?));
-        }
-        Ok(left)
+    /// A path into the rows of the collection.
+    pub(super) fn path(&mut self) -> Parsed<Path> {
+        Ok(self.written()?.read_for(self.source))
     }
 
-    fn both(&mut self) -> Parsed<Expr> {
-        let mut left = self.negation()?;
-        while self.take_word("AND") {
-            left = Expr::And(Box::new(left), Box::new(self.negation()?));
-        }
-        Ok(left)
-    }
-
-    fn negation(&mut self) -> Parsed<Expr> {
-        if self.take_word("NOT") {
-            let inner = self.nested(Self::negation)?;
-            return Ok(Expr::Not(Box::new(inner)));
-        }
-        self.comparison()
-    }
-
-    fn comparison(&mut self) -> Parsed<Expr> {
-        let left = self.sum()?;
-        for (word, negated) in [("IN", false), ("NIN", true)] {
-            if self.take_word(word) {
-                return Ok(Expr::In(Box::new(left), self.list()?, negated));
-            }
-        }
-        let Some(operator) = self.operator() else {
-            return Ok(left);
-        };
-        Ok(Expr::Compare(operator, Box::new(left), Box::new(self.sum()?)))
-    }
-
-    fn operator(&mut self) -> Option<Comparison> {
-        let Token::Sign(sign) = self.peek() else {
-            return None;
-        };
-        let operator = match *sign {
-            "=" => Comparison::Equal,
-            "!=" | "<>" => Comparison::NotEqual,
-            "<" => Comparison::Less,
-            "<=" => Comparison::LessOrEqual,
-            ">" => Comparison::Greater,
-            ">=" => Comparison::GreaterOrEqual,
-            _ => return None,
-        };
-        self.at += 1;
-        Some(operator)
-    }
-
-    fn sum(&mut self) -> Parsed<Expr> {
-        let mut left = self.product()?;
-        while let Some(sign) = self.take_any(&["+", "-"]) {
-            left = Expr::Arithmetic(sign, Box::new(left), Box::new(self.product()?));
-        }
-        Ok(left)
-    }
-
-    fn product(&mut self) -> Parsed<Expr> {
-        let mut left = self.atom()?;
-        while let Some(sign) = self.take_any(&["*", "/", "%"]) {
-            left = Expr::Arithmetic(sign, Box::new(left), Box::new(self.atom()?));
-        }
-        Ok(left)
-    }
-
-    fn atom(&mut self) -> Parsed<Expr> {
-        if self.take_sign("-") {
-            let inner = self.nested(Self::atom)?;
-            return Ok(Expr::Negative(Box::new(inner)));
-        }
-        if self.take_sign("(") {
-            let inner = self.nested(Self::either)?;
-            self.expect_sign(")")?;
-            return Ok(inner);
-        }
-        if let Token::Const(value) = self.peek() {
-            let value = value.clone();
-            self.at += 1;
-            return Ok(Expr::Const(value));
-        }
-        if self.take_word("UNDEFINED") {
-            return Ok(Expr::Undefined);
-        }
-        if let Some(value) = self.word_const() {
-            return Ok(Expr::Const(value));
-        }
-        if self.take_word("IS_DEFINED") {
-            self.expect_sign("(")?;
-            let path = self.path()?;
-            self.expect_sign(")")?;
-            return Ok(Expr::IsDefined(path));
-        }
-        self.path().map(Expr::Path)
-    }
-
-    fn word_const(&mut self) -> Option<Value> {
-        [("TRUE", Value::Bool(true)), ("FALSE", Value::Bool(false)), ("NULL", Value::Null)]
-            .into_iter()
-            .find_map(|(word, value)| self.take_word(word).then_some(value))
-    }
-
-    fn list(&mut self) -> Parsed<Vec<Value>> {
-        self.expect_sign("[")?;
-        let mut out = Vec::new();
-        if self.take_sign("]") {
-            return Ok(out);
-        }
-        loop {
-            out.push(self.constant()?);
-            if !self.take_sign(",") {
-                break;
-            }
-        }
-        self.expect_sign("]")?;
-        Ok(out)
-    }
-
-    fn constant(&mut self) -> Parsed<Value> {
-        let negative = self.take_sign("-");
-        if let Some(value) = self.word_const() {
-            return Ok(value);
-        }
-        match self.next() {
-            Token::Const(Value::Number(n)) if negative => {
-                n.as_f64().map(|n| Value::from(-n)).ok_or_else(|| self.error("not a number"))
-            }
-            Token::Const(value) if !negative => Ok(value),
-            _ => Err(self.error("a constant is expected")),
-        }
-    }
-
-    fn path(&mut self) -> Parsed<Path> {
-        let mut path = vec![self.name()?];
+    fn written(&mut self) -> Parsed<Path> {
+        let mut names = vec![self.name()?];
         while self.take_sign(".") {
-            path.push(self.name()?);
+            names.push(self.name()?);
         }
-        if path.len() > 1 && path[0].eq_ignore_ascii_case("devices") {
-            path.remove(0);
-        }
-        if let Some(root) = canonical_root(&path[0]) {
-            root.clone_into(&mut path[0]);
-        }
-        Ok(path)
+        Ok(Path::written(names))
     }
 
     fn name(&mut self) -> Parsed<String> {
-        match self.next() {
-            Token::Word(word) | Token::Quoted(word) => Ok(word),
-            _ => {
-                self.at = self.at.saturating_sub(1);
-                Err(self.error("a name is expected"))
-            }
-        }
-    }
-
-    fn nested<T>(&mut self, inner: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
-        self.nesting += 1;
-        if self.nesting > NESTING_MAX {
-            return Err(self.error("nested too deep"));
-        }
-        let out = inner(self);
-        self.nesting -= 1;
-        out
+        let (Token::Word(name) | Token::Quoted(name)) = self.peek() else {
+            return Err(self.error("a name is expected"));
+        };
+        let name = name.clone();
+        self.at += 1;
+        Ok(name)
     }
 
     fn end(&mut self) -> Parsed<()> {
@@ -301,41 +164,97 @@ impl Parser {
         }
     }
 
-    fn expect_sign(&mut self, sign: &str) -> Parsed<()> {
+    pub(super) fn expect_sign(&mut self, sign: &str) -> Parsed<()> {
         match self.take_sign(sign) {
             true => Ok(()),
             false => Err(self.error(&format!("{sign} is expected"))),
         }
     }
 
-    fn take_word(&mut self, word: &str) -> bool {
+    pub(super) fn take_word(&mut self, word: &str) -> bool {
         let hit = matches!(self.peek(), Token::Word(w) if w.eq_ignore_ascii_case(word));
         self.at += usize::from(hit);
         hit
     }
 
-    fn take_sign(&mut self, sign: &str) -> bool {
+    pub(super) fn take_sign(&mut self, sign: &str) -> bool {
         let hit = matches!(self.peek(), Token::Sign(s) if *s == sign);
         self.at += usize::from(hit);
         hit
     }
 
-    fn take_any(&mut self, signs: &[&str]) -> Option<char> {
-        signs.iter().find(|sign| self.take_sign(sign)).and_then(|sign| sign.chars().next())
+    /// Takes the constant that stands here, if one does.
+    pub(super) fn take_const(&mut self) -> Option<Value> {
+        let Token::Const(value) = self.peek() else {
+            return None;
+        };
+        let value = value.clone();
+        self.at += 1;
+        Some(value)
     }
 
-    fn next(&mut self) -> Token {
-        let token = self.peek().clone();
-        self.at += 1;
-        token
+    /// Takes the sign that stands here, if it is one of these.
+    pub(super) fn take_any(&mut self, signs: &[&str]) -> Option<&'static str> {
+        let Token::Sign(sign) = self.peek() else {
+            return None;
+        };
+        let sign = *sign;
+        signs.contains(&sign).then(|| {
+            self.at += 1;
+            sign
+        })
+    }
+
+    /// Whether a name and an opening parenthesis stand here.
+    pub(super) fn is_call(&self) -> bool {
+        let next = self.tokens.get(self.at + 1).map(|(token, _)| token);
+        matches!(self.peek(), Token::Word(_)) && next == Some(&Token::Sign("("))
     }
 
     fn peek(&self) -> &Token {
         self.tokens.get(self.at).map_or(&Token::End, |(token, _)| token)
     }
 
-    fn error(&self, reason: &str) -> SyntaxError {
-        let at = self.tokens.get(self.at).or(self.tokens.last());
-        SyntaxError { reason: reason.to_owned(), at: at.map_or(0, |(_, at)| *at) }
+    pub(super) fn error(&self, reason: &str) -> SyntaxError {
+        self.error_at(self.at, reason)
     }
+
+    fn error_at(&self, token: usize, reason: &str) -> SyntaxError {
+        let place = self.tokens.get(token).or(self.tokens.last());
+        SyntaxError { reason: reason.to_owned(), at: place.map_or(0, |(_, at)| *at) }
+    }
+}
+
+impl Select {
+    fn read_for(self, source: Source) -> Self {
+        let Self::Items(items) = self else {
+            return Self::All;
+        };
+        let read = |item: Item| Item {
+            what: match item.what {
+                What::Path(path) => What::Path(path.read_for(source)),
+                What::Aggregate(aggregate, path) => What::Aggregate(aggregate, path.map(|p| p.read_for(source))),
+            },
+            alias: item.alias,
+        };
+        Self::Items(items.into_iter().map(read).collect())
+    }
+}
+
+/// What parses and yet makes no query.
+fn unfit(query: &Query) -> Option<&'static str> {
+    if query.source == Source::Jobs && (!query.is_whole() || query.group_by.is_some()) {
+        return Some("devices.jobs takes SELECT * and no GROUP BY");
+    }
+    if !query.is_aggregate() {
+        return None;
+    }
+    if query.source == Source::Modules {
+        return Some("aggregates and GROUP BY are for FROM devices");
+    }
+    let Select::Items(items) = &query.select else {
+        return Some("GROUP BY needs columns instead of *");
+    };
+    let stray = |item: &Item| matches!(&item.what, What::Path(path) if Some(path) != query.group_by.as_ref());
+    items.iter().any(stray).then_some("beside aggregates only the path after GROUP BY can be a column")
 }
