@@ -162,7 +162,11 @@ impl Running {
     }
 
     fn host_and_port(&self) -> String {
-        format!("{}:{}", self.host(), self.https_addr.port())
+        match self.https_addr.port() {
+            // What every client assumes; Node's service SDK takes no port at all.
+            443 => self.host().to_owned(),
+            port => format!("{}:{port}", self.host()),
+        }
     }
 }
 
