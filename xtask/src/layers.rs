@@ -28,6 +28,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("iotedge-ha-e2e", &[]),
+    ("iotedge-ha-conformance", &[]),
     ("xtask", &[]),
 ];
 

@@ -3,6 +3,7 @@
 mod docs;
 mod layers;
 mod run;
+mod sdks;
 mod suite;
 
 use std::process::ExitCode;

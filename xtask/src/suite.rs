@@ -8,7 +8,8 @@ use crate::run::{cargo, root, run};
 pub(crate) fn test(args: &[String]) -> Result<()> {
     build_programs()?;
     let program = crate::docs::program()?;
-    run(cargo(&["test", "--workspace", "--locked"]).args(args).env("IOTEDGE_HA_BIN", program))
+    let sdks = crate::sdks::set_up()?;
+    run(cargo(&["test", "--workspace", "--locked"]).args(args).env("IOTEDGE_HA_BIN", program).envs(sdks))
 }
 
 pub(crate) fn build_programs() -> Result<()> {

@@ -1,0 +1,94 @@
+//! `with-hub COMMAND…` runs a command while an emulator answers on ports 443 and 8883 of this network, and exits as it did.
+//!
+//! The command finds in its environment what `iotedge-ha emulator --print-env` prints. What the emulator says goes to stderr.
+
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, ExitCode, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+/// What `--print-env` prints last: everything before it has been read when it is there.
+const LAST: &str = "EMULATOR_CONTROL_TOKEN";
+
+/// Brings up a loopback interface where there is no `ip` program: SIOCSIFFLAGS with IFF_UP and IFF_RUNNING.
+const LOOPBACK_UP: &str = "import fcntl, socket, struct; \
+    fcntl.ioctl(socket.socket(), 0x8914, struct.pack('16sH14x', b'lo', 0x41))";
+
+fn main() -> ExitCode {
+    match run(std::env::args_os().skip(1).collect()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(125)
+        }
+    }
+}
+
+fn run(words: Vec<OsString>) -> Result<ExitCode> {
+    let Some((program, args)) = words.split_first() else { bail!("usage: with-hub COMMAND…") };
+    loopback_up()?;
+    let folder = tempfile::tempdir().context("no folder for the emulator")?;
+    let mut hub = Hub::start(folder.path())?;
+    let variables = hub.variables()?;
+    let ca_file = folder.path().join("ca.pem");
+    // How Python's `requests` and Node learn whom to trust; both read it before a script's first line.
+    let trust = [("REQUESTS_CA_BUNDLE", &ca_file), ("NODE_EXTRA_CA_CERTS", &ca_file)];
+    let status = Command::new(program).args(args).envs(variables).envs(trust).status();
+    let status = status.with_context(|| format!("cannot start {}", program.to_string_lossy()))?;
+    if let Some(ended) = hub.0.try_wait()? {
+        bail!("the emulator ended by itself: {ended}");
+    }
+    Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
+}
+
+/// A new network namespace has a loopback interface that is down; elsewhere this changes nothing.
+fn loopback_up() -> Result<()> {
+    if std::net::TcpListener::bind("127.0.0.1:0")
+        .is_ok_and(|probe| probe.local_addr().is_ok_and(|address| std::net::TcpStream::connect(address).is_ok()))
+    {
+        return Ok(());
+    }
+    let ways: [&[&str]; 2] = [&["ip", "link", "set", "lo", "up"], &["python3", "-c", LOOPBACK_UP]];
+    for way in ways {
+        if Command::new(way[0]).args(&way[1..]).status().is_ok_and(|status| status.success()) {
+            return Ok(());
+        }
+    }
+    bail!("cannot bring up the loopback interface; neither `ip` nor `python3` could")
+}
+
+/// The emulator, which ends with the value.
+struct Hub(Child);
+
+impl Hub {
+    fn start(folder: &std::path::Path) -> Result<Self> {
+        let program =
+            std::env::var_os("IOTEDGE_HA_BIN").context("IOTEDGE_HA_BIN does not name the emulator's program")?;
+        let mut command = Command::new(program);
+        command.args(["emulator", "--print-env", "--https-port=443", "--mqtt-port=8883", "--state"]).arg(folder);
+        Ok(Self(command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot start the emulator")?))
+    }
+
+    /// Waits until the emulator has printed what clients need to know.
+    fn variables(&mut self) -> Result<Vec<(String, String)>> {
+        let stdout = self.0.stdout.take().context("the emulator's output is not ours")?;
+        let mut variables = Vec::new();
+        for line in BufReader::new(stdout).lines() {
+            let line = line?;
+            let (name, value) = line.split_once('=').with_context(|| format!("not a variable: {line}"))?;
+            variables.push((name.to_owned(), value.trim_matches('\'').to_owned()));
+            if name == LAST {
+                return Ok(variables);
+            }
+        }
+        bail!("the emulator ended before it was open")
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
