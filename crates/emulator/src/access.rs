@@ -1,5 +1,7 @@
 //! Who may do what: shared access policies, tokens, the names of the hub.
 
+mod certificate;
+mod device;
 mod entra;
 mod issuer;
 mod jwt;
@@ -10,13 +12,15 @@ use ha_wire::SharedAccessKey;
 use ha_wire::sas::Token;
 use jiff::Timestamp;
 
+pub(crate) use certificate::Authorities;
+pub(crate) use device::{Credentials, Granted};
 pub(crate) use entra::{Audience, Bearer, Refused};
 pub use entra::{Authority, Entra, Principal};
 pub(crate) use issuer::{Issuer, LIFETIME_S, Request as TokenRequest, fresh_key, issuer_url};
 pub(crate) use policies::{Policies, Right};
 pub use roles::Role;
 
-use crate::hub::{Id, Key, Proof};
+use crate::hub::Key;
 use crate::tls::host_of;
 
 /// Checks credentials.
@@ -27,6 +31,7 @@ pub(crate) struct Access {
     entra: Entra,
     issuer: Issuer,
     local_auth: bool,
+    authorities: Authorities,
 }
 
 /// A back end that was let in.
@@ -59,9 +64,17 @@ pub(crate) enum Denied {
     /// The policy lacks the right.
     #[error("the shared access policy lacks the right")]
     NoRight,
-    /// `sr` names another hub or another identity.
+    /// `sr` names another identity.
     #[error("the shared access signature is for another resource")]
     OtherResource,
+    /// `sr`, or a user name, names another hub.
+    #[error("this is for the host '{named}'; this hub is {known} (add names with --host-name)")]
+    OtherHost {
+        /// The name that was given.
+        named: String,
+        /// The names of this hub.
+        known: String,
+    },
     /// The identity has no keys.
     #[error("the identity has no symmetric key")]
     NoKey,
@@ -74,22 +87,45 @@ pub(crate) enum Denied {
     /// A good bearer token without the role.
     #[error("the principal {0} holds no role for this")]
     NoRole(String),
-}
-
-/// An accepted device or module.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Granted {
-    /// What it was proved with.
-    pub proof: Proof,
-    /// When the token ends, in Unix seconds.
-    pub expires: u64,
+    /// The identity is registered with a certificate.
+    #[error("the identity logs in with a certificate, and with an empty password")]
+    TokenForCertificate,
+    /// TLS brought no certificate.
+    #[error("there is no client certificate, and the identity logs in with one")]
+    NoCertificate,
+    /// The certificate makes no sense.
+    #[error("the client certificate cannot be used: {0}")]
+    BadCertificate(String),
+    /// Not one of the registered thumbprints.
+    #[error("the client certificate's thumbprint {0} is not registered for the identity")]
+    WrongThumbprint(String),
+    /// Nobody could have signed.
+    #[error("no authority for device certificates is known; name one with --device-ca")]
+    NoAuthorities,
+    /// Signed by someone else.
+    #[error("the client certificate was issued by '{0}', which no --device-ca knows")]
+    UnknownAuthority(String),
+    /// Its time is over.
+    #[error("the client certificate expired on {0}")]
+    CertificateExpired(String),
+    /// Its time has not come.
+    #[error("the client certificate is not valid before {0}")]
+    CertificateNotYetValid(String),
+    /// The subject is someone else.
+    #[error("the client certificate's subject names '{named}', and this is '{wanted}'")]
+    WrongName {
+        /// The common name.
+        named: String,
+        /// `{device}` or `{device}/{module}`.
+        wanted: String,
+    },
 }
 
 impl Access {
     /// Accepts tokens of these policies, and bearer tokens, for a hub of these names.
     pub(crate) fn new(policies: Policies, hosts: &[String], entra: Entra, issuer: Issuer) -> Self {
         let hosts = hosts.iter().map(|name| host_of(name).to_ascii_lowercase()).collect();
-        Self { policies, hosts, entra, issuer, local_auth: true }
+        Self { policies, hosts, entra, issuer, local_auth: true, authorities: Authorities::default() }
     }
 
     /// Takes no shared access signatures from back ends. Devices keep theirs.
@@ -102,6 +138,11 @@ impl Access {
     pub(crate) fn example(dice: &mut crate::hub::Dice) -> Self {
         let issuer = fresh_key().and_then(|key| Issuer::from_key(&key)).expect("a key");
         Self::new(Policies::make(|| dice.key()), &["localhost".into()], Entra::default(), issuer)
+    }
+
+    /// Accepts certificates of these authorities as well.
+    pub(crate) fn with_authorities(self, authorities: Authorities) -> Self {
+        Self { authorities, ..self }
     }
 
     /// The policies.
@@ -158,47 +199,26 @@ impl Access {
         Ok(())
     }
 
-    /// Whether a device's or module's token is good: signed by its own key, or by a policy with DeviceConnect.
-    pub(crate) fn check_device(&self, token: &str, id: &Id, keys: &[Key], now: Timestamp) -> Result<Granted, Denied> {
-        let token = read(token)?;
-        let mut path = vec!["devices", id.device.as_str()];
-        if let Some(module) = &id.module {
-            path.extend(["modules", module.as_str()]);
-        }
-        self.check_reach(&token, &path, now)?;
-        let proof = match token.policy() {
-            Some(name) => {
-                let policy = self.policies.find(name).ok_or(Denied::UnknownPolicy)?;
-                if !policy.has(Right::DeviceConnect) {
-                    return Err(Denied::NoRight);
-                }
-                if !is_signed(&token, &policy.keys()) {
-                    return Err(Denied::WrongKey);
-                }
-                Proof::Policy
-            }
-            None if keys.is_empty() => return Err(Denied::NoKey),
-            None => {
-                let keys: Vec<&Key> = keys.iter().collect();
-                if !is_signed(&token, &keys) {
-                    return Err(Denied::WrongKey);
-                }
-                Proof::OwnKey
-            }
-        };
-        Ok(Granted { proof, expires: token.expiry_unix_s() })
-    }
-
     fn check_reach(&self, token: &Token, path: &[&str], now: Timestamp) -> Result<(), Denied> {
         if token.is_expired(u64::try_from(now.as_second()).unwrap_or(0)) {
             return Err(Denied::Expired);
         }
         let scope = token.scope().map_err(|_| Denied::Malformed)?;
-        let host = scope.host_name().to_ascii_lowercase();
-        if !self.hosts.contains(&host) || !scope.covers(path) {
+        self.check_host(scope.host_name())?;
+        if !scope.covers(path) {
             return Err(Denied::OtherResource);
         }
         Ok(())
+    }
+
+    /// Whether this is a name of the hub, with or without a port.
+    pub(crate) fn check_host(&self, named: &str) -> Result<(), Denied> {
+        let host = host_of(named).to_ascii_lowercase();
+        if self.hosts.contains(&host) {
+            return Ok(());
+        }
+        let named = named.chars().take(256).flat_map(char::escape_debug).collect();
+        Err(Denied::OtherHost { named, known: self.hosts.join(", ") })
     }
 }
 
@@ -220,11 +240,11 @@ fn is_signed(token: &Token, keys: &[&Key]) -> bool {
 mod tests {
     use super::*;
 
-    fn access() -> Access {
+    pub(super) fn access() -> Access {
         Access::example(&mut crate::hub::Dice::new([1; 32]))
     }
 
-    fn sign(sr: &str, key: &Key, expiry: u64, policy: Option<&str>) -> String {
+    pub(super) fn sign(sr: &str, key: &Key, expiry: u64, policy: Option<&str>) -> String {
         let key = SharedAccessKey::from_base64(key.reveal()).expect("base64");
         let signature = key.sign(format!("{sr}\n{expiry}").as_bytes());
         let signature = ha_wire::percent_encode(&signature);
@@ -232,7 +252,7 @@ mod tests {
         format!("SharedAccessSignature sr={sr}&sig={signature}&se={expiry}{policy}")
     }
 
-    fn now() -> Timestamp {
+    pub(super) fn now() -> Timestamp {
         Timestamp::from_second(1_000).expect("a time")
     }
 
@@ -255,10 +275,12 @@ mod tests {
             ("registryReadWrite", "localhost%2fdevices", Right::RegistryWrite, Ok(Caller::Policy)),
             ("registryReadWrite", "localhost", Right::ServiceConnect, Err(Denied::NoRight)),
             ("service", "localhost%2Fdevi", Right::ServiceConnect, Err(Denied::OtherResource)),
-            ("service", "otherhost", Right::ServiceConnect, Err(Denied::OtherResource)),
         ] {
             assert_eq!(service(&access, policy, sr, right), outcome, "{policy} {sr}");
         }
+        let elsewhere = service(&access, "service", "otherhost", Right::ServiceConnect);
+        let said = elsewhere.expect_err("refused").to_string();
+        assert!(said.contains("'otherhost'") && said.contains("localhost"), "{said}");
     }
 
     #[test]
@@ -278,34 +300,5 @@ mod tests {
         let access = access.without_local_auth();
         assert_eq!(check(&access, &signature), Err(Denied::LocalAuthDisabled));
         assert_eq!(check(&access, &format!("Bearer {token}")), Ok(Caller::Bearer));
-    }
-
-    #[test]
-    fn device_tokens_by_table() {
-        let access = access();
-        let key = Key::from_bytes(&[7; 32]);
-        let device = Id::device("a");
-        let module = Id::module("a", "$edgeAgent");
-        let check = |id: &Id, token: &str| {
-            access.check_device(token, id, std::slice::from_ref(&key), now()).map(|granted| granted.proof)
-        };
-        let own = |sr: &str| sign(sr, &key, 2_000, None);
-        assert_eq!(check(&device, &own("localhost%2Fdevices%2Fa")), Ok(Proof::OwnKey));
-        assert_eq!(check(&device, &own("localhost%2Fdevices%2Fb")), Err(Denied::OtherResource));
-        for sr in [
-            "localhost%2Fdevices%2Fa%2Fmodules%2F%24edgeAgent",
-            "localhost/devices/a/modules/$edgeAgent",
-            "localhost%2Fdevices%2Fa%2Fmodules%2F%2524edgeAgent",
-        ] {
-            assert_eq!(check(&module, &own(sr)), Ok(Proof::OwnKey), "{sr}");
-        }
-        let late = sign("localhost", &key, 999, None);
-        assert_eq!(check(&device, &late), Err(Denied::Expired));
-        let other = sign("localhost", &Key::from_bytes(&[8; 32]), 2_000, None);
-        assert_eq!(check(&device, &other), Err(Denied::WrongKey));
-        let policy = access.policies.find("device").expect("a policy");
-        let signed = sign("localhost%2Fdevices", policy.keys()[0], 2_000, Some("device"));
-        assert_eq!(check(&device, &signed), Ok(Proof::Policy));
-        assert_eq!(check(&device, "SharedAccessSignature sr=x"), Err(Denied::Malformed));
     }
 }

@@ -9,10 +9,11 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::access::{Access, Issuer};
+use crate::access::{Access, Authorities, Issuer};
 use crate::error::Error;
 use crate::files::{self, Readers};
 use crate::hub::{DeviceBody, Dice, Expect, Hub, Id, ModuleBody};
+use crate::listen::{Door, Doorstep, Signpost};
 use crate::options::{Options, Seed};
 use crate::rest::{self, App};
 use crate::running::Running;
@@ -46,12 +47,24 @@ impl Emulator {
         let issuer = Issuer::from_key(&secrets.token_key).map_err(Error::Option)?;
         let access = Access::new(secrets.policies, &names(&options), options.entra.clone(), issuer);
         let access = if options.disable_local_auth { access.without_local_auth() } else { access };
+        let access = access.with_authorities(Authorities::read(&options.device_authorities)?);
         let shell = Arc::new(Shell::new(hub, access));
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let control_token = options.control_token.clone();
         let control_token = control_token.unwrap_or(secrets.control_token);
         let app = App { shell: Arc::clone(&shell), control_token: control_token.clone().into(), stop: stop.clone() };
-        open_doors(&app, https, mqtt, &identity.config, &tasks);
+        let signpost = Signpost {
+            names: identity.names,
+            authority: authority_place(ca_file.as_deref()),
+            https_port: https_addr.port(),
+            mqtt_port: mqtt_addr.port(),
+        };
+        let doorstep = Doorstep::new(options.strangers.per_source, options.strangers.in_all);
+        let (config, signpost) = (identity.config, Arc::new(signpost));
+        let (tasks_of, stop_of) = (tasks.clone(), stop.clone());
+        let door = Door { name: listen::HTTPS, config, signpost, doorstep, tasks: tasks_of, stop: stop_of };
+        open_amqp(&options, &door).await;
+        open_doors(&app, https, mqtt, door);
         if let Some(path) = &options.snapshot {
             snapshot_now(&shell, path).await?;
             tasks.spawn(snapshot::keep(Arc::clone(&shell), path.clone(), stop.clone()));
@@ -73,21 +86,36 @@ impl Emulator {
     }
 }
 
-fn open_doors(
-    app: &App,
-    https: TcpListener,
-    mqtt: TcpListener,
-    config: &Arc<rustls::ServerConfig>,
-    tasks: &TaskTracker,
-) {
-    let rest_app = app.clone();
-    tasks.spawn(listen::accept(https, Arc::clone(config), tasks.clone(), app.stop.clone(), move |stream| {
-        rest::accept(rest_app.clone(), stream)
-    }));
+fn open_doors(app: &App, https: TcpListener, mqtt: TcpListener, door: Door) {
+    let (tasks, rest_app) = (door.tasks.clone(), app.clone());
+    tasks.spawn(listen::accept(https, door.clone(), move |stream, peer| rest::accept(rest_app.clone(), stream, peer)));
     let (shell, stop) = (Arc::clone(&app.shell), app.stop.clone());
-    tasks.spawn(listen::accept(mqtt, Arc::clone(config), tasks.clone(), app.stop.clone(), move |stream| {
-        mqtt::serve(Arc::clone(&shell), stream, "tls", stop.clone())
+    let door = Door { name: listen::MQTT, ..door };
+    tasks.spawn(listen::accept(mqtt, door, move |stream, peer| {
+        let caller = mqtt::Caller { transport: "tls", peer };
+        mqtt::serve(Arc::clone(&shell), stream, caller, stop.clone())
     }));
+}
+
+/// A convenience: whatever else has the port may keep it.
+async fn open_amqp(options: &Options, door: &Door) {
+    let Some(port) = options.amqp_port else {
+        return;
+    };
+    match listen::open(SocketAddr::new(options.bind, port)).await {
+        Ok(listener) => {
+            let declined = listen::decline_amqp(listener, Arc::clone(&door.signpost), door.stop.clone());
+            door.tasks.spawn(declined);
+        }
+        Err(e) => tracing::debug!(port, error = %e, "AMQP clients will find nobody to tell them what to use"),
+    }
+}
+
+fn authority_place(file: Option<&Path>) -> String {
+    match file {
+        Some(path) => path.display().to_string(),
+        None => "the authority's certificate (name a file with --ca-file to have it written)".into(),
+    }
 }
 
 fn open_hub(options: &Options, dice: Dice) -> Result<Hub, Error> {

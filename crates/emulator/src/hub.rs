@@ -82,8 +82,8 @@ pub enum Effect {
 /// Whether and how an identity may connect.
 #[derive(Debug, Clone)]
 pub struct Admission {
-    /// Keys that its tokens may be signed with; a policy with DeviceConnect may sign as well.
-    pub keys: Vec<Key>,
+    /// How it must prove itself; a policy with DeviceConnect may sign for it as well.
+    pub authentication: Authentication,
 }
 
 /// Why an identity may not connect.
@@ -149,7 +149,7 @@ impl Hub {
         if !device.enabled {
             return Err(Barred::Disabled);
         }
-        Ok(Admission { keys: authentication.keys().into_iter().cloned().collect() })
+        Ok(Admission { authentication: authentication.clone() })
     }
 
     /// The identity's primary key, for connection strings.

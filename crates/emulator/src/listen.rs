@@ -1,22 +1,63 @@
 //! Doors: accept, shake hands, hand over.
 
+mod doorstep;
+mod handshake;
+mod signpost;
+
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::error::Error;
+pub(crate) use doorstep::Doorstep;
+pub(crate) use signpost::Signpost;
 
+use crate::error::Error;
+use doorstep::Waiting;
+
+/// The names of the doors.
+pub(crate) const HTTPS: &str = "HTTPS";
+pub(crate) const MQTT: &str = "MQTT";
 /// Open connections of one door.
 const CONNECTIONS_MAX: usize = 20_000;
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
+
+/// A port, and what is behind it.
+#[derive(Clone)]
+pub(crate) struct Door {
+    /// For the log.
+    pub(crate) name: &'static str,
+    pub(crate) config: Arc<ServerConfig>,
+    pub(crate) signpost: Arc<Signpost>,
+    pub(crate) doorstep: Doorstep,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) stop: CancellationToken,
+}
+
+/// Whoever is at the other end of a connection.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    /// Where it calls from.
+    pub(crate) address: SocketAddr,
+    /// The certificate it showed, and those behind it; it has the key of the first. Nothing else is known of them.
+    pub(crate) certificates: Vec<CertificateDer<'static>>,
+    waiting: Mutex<Option<Waiting>>,
+}
+
+impl Peer {
+    /// Nobody in particular, for connections that come through no door.
+    /// It has proved who it is: it no longer counts among the strangers.
+    pub(crate) fn proved(&self) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
 
 /// Opens a port.
 pub(crate) async fn open(address: SocketAddr) -> Result<TcpListener, Error> {
@@ -26,47 +67,85 @@ pub(crate) async fn open(address: SocketAddr) -> Result<TcpListener, Error> {
 /// Accepts until told to stop; each connection gets a task of its own.
 pub(crate) async fn accept<F>(
     listener: TcpListener,
-    config: Arc<ServerConfig>,
-    tasks: TaskTracker,
-    stop: CancellationToken,
-    serve: impl Fn(TlsStream<TcpStream>) -> F + Clone + Send + 'static,
+    door: Door,
+    serve: impl Fn(TlsStream<TcpStream>, Arc<Peer>) -> F + Clone + Send + 'static,
 ) where
     F: Future<Output = ()> + Send + 'static,
 {
-    let acceptor = TlsAcceptor::from(config);
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    while let Some((stream, address)) = next(&listener, &door.stop).await {
+        let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
+            tracing::warn!(door = door.name, limit = CONNECTIONS_MAX, "connection turned away: too many");
+            continue;
+        };
+        let waiting = match door.doorstep.enter(address.ip()) {
+            Ok(waiting) => waiting,
+            Err(full) => {
+                tracing::warn!(door = door.name, %address, reason = %full, "connection turned away");
+                continue;
+            }
+        };
+        let (door, serve) = (door.clone(), serve.clone());
+        door.tasks.clone().spawn(async move {
+            let _permit = permit;
+            if let Some((stream, peer)) = welcome(stream, address, waiting, &door).await {
+                serve(stream, peer).await;
+            }
+        });
+    }
+}
+
+/// The next connection; `None` when it is time to stop.
+async fn next(listener: &TcpListener, stop: &CancellationToken) -> Option<(TcpStream, SocketAddr)> {
     loop {
         let accepted = tokio::select! {
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => return None,
             accepted = listener.accept() => accepted,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        match accepted {
+            Ok(accepted) => return Some(accepted),
             Err(e) => {
                 // Out of file descriptors, most likely: let some connections end first.
                 tracing::warn!(error = %e, "cannot accept");
                 tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
             }
-        };
-        let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
-            tracing::warn!(limit = CONNECTIONS_MAX, "connection turned away: too many");
-            continue;
-        };
-        let (acceptor, serve, stop) = (acceptor.clone(), serve.clone(), stop.clone());
-        tasks.spawn(async move {
-            let _permit = permit;
-            let _ = stream.set_nodelay(true);
-            let handshake = tokio::time::timeout(HANDSHAKE_WITHIN, acceptor.accept(stream));
-            let shaken = tokio::select! {
-                () = stop.cancelled() => return,
-                shaken = handshake => shaken,
-            };
-            match shaken {
-                Ok(Ok(stream)) => serve(stream).await,
-                Ok(Err(e)) => tracing::info!(error = %e, "TLS handshake failed"),
-                Err(_) => tracing::debug!("no TLS handshake in time"),
-            }
-        });
+        }
+    }
+}
+
+/// Shakes hands, and says clearly why not.
+async fn welcome(
+    stream: TcpStream,
+    address: SocketAddr,
+    waiting: Waiting,
+    door: &Door,
+) -> Option<(TlsStream<TcpStream>, Arc<Peer>)> {
+    let _ = stream.set_nodelay(true);
+    let shaken = tokio::select! {
+        () = door.stop.cancelled() => return None,
+        shaken = tokio::time::timeout(HANDSHAKE_WITHIN, handshake::shake(stream, door)) => shaken,
+    };
+    match shaken {
+        Ok(Ok(Some(stream))) => {
+            let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
+            let certificates = certificates.iter().map(|c| c.clone().into_owned()).collect();
+            Some((stream, Arc::new(Peer { address, certificates, waiting: Mutex::new(Some(waiting)) })))
+        }
+        Ok(Ok(None)) => None,
+        Ok(Err(reason)) => {
+            tracing::warn!(door = door.name, %address, reason, "no connection");
+            None
+        }
+        Err(_) => {
+            tracing::debug!(door = door.name, %address, "no TLS handshake, or nothing after it, in time");
+            None
+        }
+    }
+}
+
+/// Answers AMQP clients with a line in the log; they get nothing else.
+pub(crate) async fn decline_amqp(listener: TcpListener, signpost: Arc<Signpost>, stop: CancellationToken) {
+    while let Some((_, address)) = next(&listener, &stop).await {
+        tracing::warn!(door = "AMQP", %address, reason = signpost.no_amqp(), "no connection");
     }
 }

@@ -7,7 +7,7 @@ mod opening;
 mod pump;
 mod session;
 
-pub(crate) use session::serve;
+pub(crate) use session::{Caller, serve};
 
 /// The longest silence the hub bears, whatever keep-alive was asked for.
 const SILENCE_MAX_MS: u64 = 1_767_000;

@@ -25,6 +25,12 @@ pub struct Options {
     pub ca_file: Option<PathBuf>,
     /// File for identities, twins and configurations, loaded at the start. Without one they end with the process.
     pub snapshot: Option<PathBuf>,
+    /// PEM files with authorities that sign certificates of devices (`certificateAuthority` log-in).
+    pub device_authorities: Vec<PathBuf>,
+    /// A port that tells AMQP clients, in the log, what to use instead; none by default. Left out when it is taken.
+    pub amqp_port: Option<u16>,
+    /// Connections that may stand at the doors without having logged in.
+    pub strangers: Strangers,
     /// How long queries trail behind changes. The real hub: seconds, sometimes minutes.
     pub index_lag: Duration,
     /// Devices to make at the start unless they exist already.
@@ -49,6 +55,9 @@ impl Default for Options {
             state_dir: None,
             ca_file: None,
             snapshot: None,
+            device_authorities: Vec::new(),
+            amqp_port: None,
+            strangers: Strangers::default(),
             index_lag: Duration::ZERO,
             seed: Vec::new(),
             control_token: None,
@@ -56,6 +65,22 @@ impl Default for Options {
             disable_local_auth: false,
             random_seed: None,
         }
+    }
+}
+
+/// How many connections may be open without having logged in; more are turned away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Strangers {
+    /// From one address.
+    pub per_source: usize,
+    /// From all addresses together.
+    pub in_all: usize,
+}
+
+impl Default for Strangers {
+    fn default() -> Self {
+        // Everything on one machine comes from one address: a thousand devices may start there at once.
+        Self { per_source: 2_000, in_all: 4_000 }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Our own certificate authority and a certificate for the hub's names.
 
+mod clients;
+
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -19,6 +21,8 @@ const CA_KEY_FILE: &str = "ca.key";
 
 /// What the listeners need, and what clients must trust.
 pub(crate) struct Identity {
+    /// The names of the certificate.
+    pub(crate) names: Vec<String>,
     pub(crate) ca_pem: String,
     pub(crate) config: Arc<ServerConfig>,
 }
@@ -34,7 +38,7 @@ pub(crate) fn identity(state_dir: Option<&Path>, bind: IpAddr, names: &[String])
             sans.push(name);
         }
     }
-    let mut params = CertificateParams::new(sans).map_err(Error::Certificates)?;
+    let mut params = CertificateParams::new(sans.clone()).map_err(Error::Certificates)?;
     let title = "IoT Hub emulator";
     params.distinguished_name.push(DnType::CommonName, title);
     params.not_before = date_time_ymd(2020, 1, 1);
@@ -45,13 +49,13 @@ pub(crate) fn identity(state_dir: Option<&Path>, bind: IpAddr, names: &[String])
     let leaf = params.signed_by(&leaf_key, &issuer).map_err(Error::Certificates)?;
     let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(leaf_key.serialize_der()));
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
+    let config = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(Error::Tls)?
-        .with_no_client_auth()
+        .with_client_cert_verifier(clients::Verifier::new(&provider))
         .with_single_cert(vec![leaf.der().clone()], private)
         .map_err(Error::Tls)?;
-    Ok(Identity { ca_pem, config: Arc::new(config) })
+    Ok(Identity { names: sans, ca_pem, config: Arc::new(config) })
 }
 
 /// Where the authority lies in a state folder.

@@ -88,14 +88,14 @@ pub enum Authentication {
         /// Tried second.
         secondary: Key,
     },
-    /// Thumbprints of self-signed certificates. Stored, not checked: there is no X.509 log-in.
+    /// Thumbprints of certificates, self-signed or not.
     SelfSigned {
         /// Bare hex.
         primary: Option<String>,
         /// Bare hex.
         secondary: Option<String>,
     },
-    /// Certificates of an authority. Stored, not checked.
+    /// Certificates of an authority that the hub knows, made out to the identity.
     CertificateAuthority,
     /// Nothing: the modules of the edge runtime before it sets keys.
     None,
@@ -116,6 +116,16 @@ impl Authentication {
     pub fn keys(&self) -> Vec<&Key> {
         match self {
             Self::Sas { primary, secondary } => vec![primary, secondary],
+            _ => Vec::new(),
+        }
+    }
+
+    /// The thumbprints a certificate may have: SHA-1 or SHA-256, in hex.
+    pub fn thumbprint_list(&self) -> Vec<&str> {
+        match self {
+            Self::SelfSigned { primary, secondary } => {
+                [primary, secondary].into_iter().flatten().map(String::as_str).collect()
+            }
             _ => Vec::new(),
         }
     }

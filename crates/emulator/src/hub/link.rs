@@ -63,6 +63,8 @@ impl Subscriptions {
 pub enum Proof {
     /// Signed with a key of the identity.
     OwnKey,
+    /// With a certificate.
+    Certificate,
     /// Signed with a shared access policy of the hub.
     Policy,
 }

@@ -8,7 +8,7 @@ use super::expect::Expect;
 use super::identity::{Device, Module, Presence, etag};
 use super::link::Proof;
 use super::refusal::Refusal;
-use super::registry::{Shown, check_device_id, lost_key};
+use super::registry::{Shown, check_device_id, lost_credential};
 use super::time;
 use super::twin::Twin;
 use super::{Hub, Id};
@@ -154,8 +154,10 @@ impl Hub {
         };
         let keys = module.authentication.clone();
         let before = device.modules.insert(id.to_owned(), module);
-        if before.is_some_and(|b| lost_key(&b.authentication, &keys)) {
-            self.cut_links(device_id, "a key was changed", |id, link| *id == whole && link.proof == Proof::OwnKey);
+        if before.is_some_and(|b| lost_credential(&b.authentication, &keys)) {
+            self.cut_links(device_id, "its credentials were changed", |id, link| {
+                *id == whole && link.proof != Proof::Policy
+            });
         }
         self.changed(&whole, now);
     }

@@ -153,8 +153,10 @@ impl Hub {
         let before = self.devices.insert(id.to_owned(), device);
         if !enabled {
             self.cut_links(id, "the device was disabled", |_, _| true);
-        } else if before.is_some_and(|b| lost_key(&b.authentication, &keys)) {
-            self.cut_links(id, "a key was changed", |id, link| id.module.is_none() && link.proof == Proof::OwnKey);
+        } else if before.is_some_and(|b| lost_credential(&b.authentication, &keys)) {
+            self.cut_links(id, "its credentials were changed", |id, link| {
+                id.module.is_none() && link.proof != Proof::Policy
+            });
         }
         self.changed(&Id::device(id), now);
     }
@@ -215,9 +217,12 @@ fn set_parents(device: &mut Device, body: &DeviceBody) {
     }
 }
 
-pub(super) fn lost_key(before: &Authentication, after: &Authentication) -> bool {
-    let after = after.keys();
-    before.keys().iter().any(|key| !after.contains(key))
+/// Whether something that was good for log-in is good no longer.
+pub(super) fn lost_credential(before: &Authentication, after: &Authentication) -> bool {
+    let (keys, prints) = (after.keys(), after.thumbprint_list());
+    before.kind() != after.kind()
+        || before.keys().iter().any(|key| !keys.contains(key))
+        || before.thumbprint_list().iter().any(|print| !prints.iter().any(|kept| kept.eq_ignore_ascii_case(print)))
 }
 
 /// 1 to 128 of the characters the registry takes.

@@ -8,6 +8,8 @@ use crate::hub::Id;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Claim {
     pub(super) id: Id,
+    /// The name of the hub that it means.
+    pub(super) hub: String,
 }
 
 /// Why a CONNECT makes no sense.
@@ -30,7 +32,7 @@ impl Claim {
             return Err(Nonsense::Mismatch);
         }
         let id = Id { device: client.device, module: client.module };
-        Ok(Self { id })
+        Ok(Self { id, hub: user.hub })
     }
 }
 

@@ -15,17 +15,27 @@ use super::machine::{self, Codec, Machine};
 use super::opening::read_first;
 use super::pump::{Limits, Link, Pump, Will};
 use super::{CONNECT_WITHIN, FAREWELL, INBOX_BYTES_MAX};
-use crate::access::Granted;
+use crate::access::{Credentials, Granted};
 use crate::faults::{DeviceFault, Watch};
 use crate::hub::{Id, Session};
+use crate::listen::Peer;
 use crate::meters::Meter;
 use crate::shell::{self, Line, Shell};
 
+/// Where a connection comes from.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    /// `tls` or `websocket`.
+    pub(crate) transport: &'static str,
+    pub(crate) peer: Arc<Peer>,
+}
+
 /// Serves one connection until it ends.
-pub(crate) async fn serve<S>(shell: Arc<Shell>, stream: S, transport: &'static str, stop: CancellationToken)
+pub(crate) async fn serve<S>(shell: Arc<Shell>, stream: S, caller: Caller, stop: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin,
 {
+    let transport = caller.transport;
     let (mut reader, writer) = tokio::io::split(stream);
     let first = tokio::select! {
         () = stop.cancelled() => return,
@@ -52,11 +62,11 @@ where
     let opening = Opening {
         watch: shell.faults.watch(),
         shell,
-        id: claim.id,
+        claim,
         connect,
         codec,
         early: bytes[taken..].to_vec(),
-        transport,
+        caller,
         stop,
     };
     opening.go_on(reader, writer).await;
@@ -66,11 +76,11 @@ where
 struct Opening {
     shell: Arc<Shell>,
     watch: Watch,
-    id: Id,
+    claim: Claim,
     connect: v3_1_1::Connect,
     codec: Codec,
     early: Vec<u8>,
-    transport: &'static str,
+    caller: Caller,
     stop: CancellationToken,
 }
 
@@ -85,24 +95,28 @@ impl Opening {
         let granted = match self.judge() {
             Ok(granted) => granted,
             Err(reason) => {
-                tracing::warn!(id = %self.id, transport = self.transport, reason, "connection refused");
+                let (transport, address) = (self.caller.transport, self.caller.peer.address);
+                tracing::warn!(id = %self.claim.id, transport, %address, reason, "connection refused");
                 self.shell.meters.count(Meter::ConnectsRefused);
                 return self.turn_away(writer).await;
             }
         };
         let (outbox, parcels) = shell::outbox();
         let cut = CancellationToken::new();
-        let line = Line { outbox, cut: cut.clone(), transport: self.transport, since: Timestamp::now() };
+        let transport = self.caller.transport;
+        let line = Line { outbox, cut: cut.clone(), transport, since: Timestamp::now() };
+        let id = self.claim.id.clone();
         let clean = self.connect.clean_session();
-        let attached = self.shell.attach(&self.id, granted.proof, clean, line);
+        let attached = self.shell.attach(&id, granted.proof, clean, line);
         let Some((session, present)) = attached else {
             return self.turn_away(writer).await;
         };
-        let attachment = Attachment { shell: Arc::clone(&self.shell), id: self.id.clone(), session };
-        tracing::info!(id = %self.id, session = session.0, transport = self.transport, "connected");
-        let will = Will::read(&self.id, &self.connect);
-        let machine = Machine::accept(Arc::clone(&self.shell), self.codec, self.id.clone(), session, present);
-        let link = Link { shell: self.shell, watch: self.watch, id: self.id, parcels, cut, stop: self.stop };
+        let attachment = Attachment { shell: Arc::clone(&self.shell), id: id.clone(), session };
+        self.caller.peer.proved();
+        tracing::info!(%id, session = session.0, transport, "connected");
+        let will = Will::read(&id, &self.connect);
+        let machine = Machine::accept(Arc::clone(&self.shell), self.codec, id.clone(), session, present);
+        let link = Link { shell: self.shell, watch: self.watch, id, parcels, cut, stop: self.stop };
         let limits = Limits { keep_alive_s: self.connect.keep_alive(), expires_unix_s: granted.expires };
         let mut pump = Pump::new(link, machine, &limits, self.early);
         let end = pump.run(&mut reader, &mut writer).await;
@@ -113,15 +127,15 @@ impl Opening {
 
     /// Bytes that a black hole holds back have not arrived. False when the client has gone meanwhile.
     async fn arrives<S: AsyncRead + AsyncWrite>(&mut self, reader: &mut ReadHalf<S>) -> bool {
-        let fault = self.watch.fault(&self.id.device);
+        let fault = self.watch.fault(&self.claim.id.device);
         tokio::time::sleep(Duration::from_millis(fault.delay_ms)).await;
-        if !self.watch.fault(&self.id.device).cuts_from_device() {
+        if !self.watch.fault(&self.claim.id.device).cuts_from_device() {
             return true;
         }
-        let Some(_held) = self.shell.faults.hold(&self.id.device) else {
+        let Some(_held) = self.shell.faults.hold(&self.claim.id.device) else {
             return false;
         };
-        let healed = self.watch.until(&self.id.device, DeviceFault::cuts_from_device);
+        let healed = self.watch.until(&self.claim.id.device, DeviceFault::cuts_from_device);
         tokio::select! {
             () = self.stop.cancelled() => return false,
             () = healed => {}
@@ -140,19 +154,23 @@ impl Opening {
     }
 
     fn judge(&self) -> Result<Granted, String> {
-        let admission = self.shell.act(|hub, _| hub.admit(&self.id)).map_err(|barred| barred.to_string())?;
+        let (shell, id) = (&self.shell, &self.claim.id);
+        let admission = shell.act(|hub, _| hub.admit(id)).map_err(|barred| barred.to_string())?;
         let password = self.connect.password().unwrap_or_default();
-        let token = std::str::from_utf8(password).unwrap_or_default();
-        self.shell
-            .access
-            .check_device(token, &self.id, &admission.keys, Timestamp::now())
+        // What is no text is a bad token, not an absent one.
+        let token = std::str::from_utf8(password).unwrap_or("?");
+        let shown = Credentials { token, certificates: &self.caller.peer.certificates };
+        let access = &shell.access;
+        access
+            .check_host(&self.claim.hub)
+            .and_then(|()| access.check_device(id, &admission.authentication, shown, Timestamp::now()))
             .map_err(|denied| denied.to_string())
     }
 
     async fn turn_away<S: AsyncRead + AsyncWrite>(mut self, writer: WriteHalf<S>) {
-        let held = self.shell.faults.hold(&self.id.device);
-        if self.watch.fault(&self.id.device).cuts_to_device() && held.is_some() {
-            let healed = self.watch.until(&self.id.device, DeviceFault::cuts_to_device);
+        let held = self.shell.faults.hold(&self.claim.id.device);
+        if self.watch.fault(&self.claim.id.device).cuts_to_device() && held.is_some() {
+            let healed = self.watch.until(&self.claim.id.device, DeviceFault::cuts_to_device);
             tokio::select! {
                 () = self.stop.cancelled() => return,
                 () = healed => {}

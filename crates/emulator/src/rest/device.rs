@@ -2,9 +2,11 @@
 
 use axum::response::Response;
 use jiff::Timestamp;
+use rustls::pki_types::CertificateDer;
 
 use super::answer::{no_content, refused};
 use super::call::Call;
+use crate::access::Credentials;
 use crate::hub::{Id, Refusal};
 use crate::meters::Meter;
 use crate::shell::{Message, Shell};
@@ -19,13 +21,14 @@ pub(super) fn sender(method: &str, path: &[&str]) -> Option<Id> {
 }
 
 /// `POST /devices/{d}/messages/events`
-pub(super) fn send(shell: &Shell, call: &Call, id: Id) -> Response {
+pub(super) fn send(shell: &Shell, call: &Call, certificates: &[CertificateDer<'static>], id: Id) -> Response {
     let token = call.header("authorization").unwrap_or_default();
     let now = Timestamp::now();
     let admission = shell.act(|hub, _| hub.admit(&id));
     let reason = match &admission {
         Ok(admission) => {
-            shell.access.check_device(token, &id, &admission.keys, now).err().map(|denied| denied.to_string())
+            let shown = Credentials { token, certificates };
+            shell.access.check_device(&id, &admission.authentication, shown, now).err().map(|denied| denied.to_string())
         }
         Err(barred) => Some(barred.to_string()),
     };

@@ -18,11 +18,15 @@ use super::call::{Call, segments};
 use super::{control, device, entra, service, websocket};
 use crate::faults::{RestKind, Verdict};
 use crate::hub::{Code, Refusal};
+use crate::listen::Peer;
 use crate::meters::Meter;
+use crate::mqtt;
 use crate::shell::Shell;
 
 /// A connection may idle for this long between requests: longer than clients keep theirs, so that they close first.
 const IDLE: Duration = Duration::from_secs(120);
+/// A request must be complete within this once its head has come.
+const REQUEST_WITHIN: Duration = Duration::from_secs(30);
 const MQTT_OVER_WEBSOCKET: &str = "/$iothub/websocket";
 
 /// What the HTTPS listener serves.
@@ -38,12 +42,12 @@ pub(crate) struct App {
 struct Lost;
 
 /// Serves one connection until it ends.
-pub(crate) async fn accept<S>(app: App, stream: S)
+pub(crate) async fn accept<S>(app: App, stream: S, peer: Arc<Peer>)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let stop = app.stop.clone();
-    let router = Router::new().fallback(any(answer)).with_state(app);
+    let router = Router::new().fallback(any(answer)).with_state(Visit { app, peer });
     let inner = TowerToHyperService::new(router);
     let service = hyper::service::service_fn(move |request| {
         let inner = inner.clone();
@@ -70,34 +74,47 @@ where
     }
 }
 
-async fn answer(State(app): State<App>, request: Request) -> Response {
-    let mut response = route(app, request).await;
+/// One connection's share of the listener.
+#[derive(Clone)]
+struct Visit {
+    app: App,
+    peer: Arc<Peer>,
+}
+
+async fn answer(State(Visit { app, peer }): State<Visit>, request: Request) -> Response {
+    let mut response = route(app, request, &peer).await;
     dress(response.headers_mut());
     response
 }
 
-async fn route(app: App, request: Request) -> Response {
+async fn route(app: App, request: Request, peer: &Arc<Peer>) -> Response {
     let segments = segments(request.uri().path());
     let path: Vec<&str> = segments.iter().map(String::as_str).collect();
     if path == ["$iothub", "websocket"] {
-        return upgrade(app, request).await;
+        return upgrade(app, request, peer).await;
     }
     let (ours, authority) = (matches!(path[..], ["_emulator", "v1", ..]), entra::is_ours(&path));
-    let call = match Call::read(request).await {
-        Ok(call) => call,
-        Err(refusal) => return refused(&refusal),
+    let call = match tokio::time::timeout(REQUEST_WITHIN, Call::read(request)).await {
+        Ok(Ok(call)) => call,
+        Ok(Err(refusal)) => return refused(&refusal),
+        Err(_) => return too_slow(),
     };
     if authority {
         return entra::answer(&app.shell, &call, &app.control_token);
     }
-    if ours {
-        return control::control(&app.shell, &call, &app.control_token);
+    let response = match ours {
+        true => control::control(&app.shell, &call, &app.control_token),
+        false => faulty(&app.shell, call, peer).await,
+    };
+    if response.status().is_success() {
+        // Nothing succeeds here without credentials.
+        peer.proved();
     }
-    faulty(&app.shell, call).await
+    response
 }
 
 /// Lets a call run through the REST faults.
-async fn faulty(shell: &Shell, call: Call) -> Response {
+async fn faulty(shell: &Shell, call: Call, peer: &Peer) -> Response {
     let path = format!("/{}", call.segments.join("/"));
     let verdict = shell.faults.judge(call.method.as_str(), &path);
     if verdict.delay_ms > 0 {
@@ -107,21 +124,27 @@ async fn faulty(shell: &Shell, call: Call) -> Response {
         Some(RestKind::Throttle) => throttled(shell),
         Some(RestKind::ServerError) => broken(shell, &verdict),
         Some(RestKind::LostAnswers) => {
-            let mut response = hub(shell, call).await;
+            let mut response = hub(shell, call, peer).await;
             shell.meters.count(Meter::LostAnswers);
             response.extensions_mut().insert(Lost);
             response
         }
-        Some(RestKind::Latency) | None => hub(shell, call).await,
+        Some(RestKind::Latency) | None => hub(shell, call, peer).await,
     }
 }
 
-async fn hub(shell: &Shell, call: Call) -> Response {
+async fn hub(shell: &Shell, call: Call, peer: &Peer) -> Response {
     let sender = device::sender(call.method.as_str(), &call.path());
     match sender {
-        Some(id) => device::send(shell, &call, id),
+        Some(id) => device::send(shell, &call, &peer.certificates, id),
         None => service::service(shell, &call).await,
     }
+}
+
+fn too_slow() -> Response {
+    let mut response = Response::new(axum::body::Body::empty());
+    *response.status_mut() = axum::http::StatusCode::REQUEST_TIMEOUT;
+    response
 }
 
 fn throttled(shell: &Shell) -> Response {
@@ -142,7 +165,7 @@ fn broken(shell: &Shell, verdict: &Verdict) -> Response {
     refused(&Refusal::new(code, "made by the emulator's fault"))
 }
 
-async fn upgrade(app: App, request: Request) -> Response {
+async fn upgrade(app: App, request: Request, peer: &Arc<Peer>) -> Response {
     use axum::extract::FromRequestParts as _;
     let (mut parts, _) = request.into_parts();
     let upgrade = match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
@@ -152,9 +175,10 @@ async fn upgrade(app: App, request: Request) -> Response {
             return rejection.into_response();
         }
     };
+    let caller = mqtt::Caller { transport: "websocket", peer: Arc::clone(peer) };
     upgrade
         .protocols(["mqtt"])
         .max_message_size(websocket::MESSAGE_BYTES_MAX)
         .max_frame_size(websocket::MESSAGE_BYTES_MAX)
-        .on_upgrade(move |socket| websocket::serve(app.shell, socket, app.stop))
+        .on_upgrade(move |socket| websocket::serve(app.shell, socket, caller, app.stop))
 }

@@ -16,7 +16,7 @@ pub(super) const MESSAGE_BYTES_MAX: usize = 512 * 1024;
 const PIPE_BYTES: usize = 64 * 1024;
 
 /// Serves MQTT on an upgraded connection until either side ends it.
-pub(super) async fn serve(shell: Arc<Shell>, socket: WebSocket, stop: CancellationToken) {
+pub(super) async fn serve(shell: Arc<Shell>, socket: WebSocket, caller: mqtt::Caller, stop: CancellationToken) {
     let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
     let (mut sink, mut frames) = socket.split();
     let (mut reader, mut writer) = tokio::io::split(ours);
@@ -42,7 +42,7 @@ pub(super) async fn serve(shell: Arc<Shell>, socket: WebSocket, stop: Cancellati
         }
         let _ = sink.close().await;
     };
-    let session = mqtt::serve(shell, theirs, "websocket", stop);
+    let session = mqtt::serve(shell, theirs, caller, stop);
     let pipes = async { tokio::join!(inward, outward) };
     // `outward` ends once the session has dropped its end and everything is sent.
     tokio::pin!(pipes);
