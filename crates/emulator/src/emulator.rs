@@ -31,6 +31,9 @@ impl Emulator {
     /// # Errors
     /// When a port is taken, or a file of the state folder or the snapshot is damaged or cannot be written.
     pub async fn start(options: Options) -> Result<Running, Error> {
+        if let Some(throttling) = &options.throttling {
+            throttling.check().map_err(Error::Option)?;
+        }
         // Whoever embeds us may have installed it already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut dice = Dice::new(options.random_seed.unwrap_or_else(rand::random));
@@ -49,6 +52,7 @@ impl Emulator {
         let access = if options.disable_local_auth { access.without_local_auth() } else { access };
         let access = access.with_authorities(Authorities::read(&options.device_authorities)?);
         let shell = Arc::new(Shell::new(hub, access));
+        shell.gate.set(options.throttling);
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let control_token = options.control_token.clone();
         let control_token = control_token.unwrap_or(secrets.control_token);

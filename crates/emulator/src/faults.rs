@@ -11,40 +11,55 @@ use tokio::sync::watch;
 pub use device::{Cut, DeviceFault};
 pub use rest::{RestFault, RestKind, Verdict};
 
+use crate::clock::Clock;
 use rest::Armed;
 
 /// Connections of one device that are kept open though nothing flows.
 const HELD_MAX: usize = 256;
 
-type ByDevice = Arc<BTreeMap<String, DeviceFault>>;
+/// How far the hub's clock may be wrong: a year.
+const SKEW_MS_MAX: i64 = 365 * 24 * 3600 * 1000;
+
+/// What is wrong with the links, one by one and all together.
+#[derive(Debug, Clone, Default)]
+struct Links {
+    devices: BTreeMap<String, DeviceFault>,
+    frozen: bool,
+}
 
 /// All faults in force.
 #[derive(Debug)]
 pub struct Faults {
-    devices: watch::Sender<ByDevice>,
+    links: watch::Sender<Arc<Links>>,
     rest: Mutex<BTreeMap<RestKind, Armed>>,
+    clock: Arc<Clock>,
     held: Arc<Mutex<BTreeMap<String, usize>>>,
 }
 
 impl Default for Faults {
     fn default() -> Self {
-        Self { devices: watch::Sender::new(Arc::new(BTreeMap::new())), rest: Mutex::default(), held: Arc::default() }
+        Self {
+            links: watch::Sender::new(Arc::default()),
+            rest: Mutex::default(),
+            clock: Arc::default(),
+            held: Arc::default(),
+        }
     }
 }
 
 impl Faults {
     /// Puts a fault on the link of a device and all its modules, in place of an earlier one.
     pub fn set_device(&self, device: &str, fault: DeviceFault) {
-        self.devices.send_modify(|all| {
-            Arc::make_mut(all).insert(device.to_owned(), fault);
+        self.links.send_modify(|all| {
+            Arc::make_mut(all).devices.insert(device.to_owned(), fault);
         });
     }
 
     /// Heals the link; what was held back flows, in order.
     pub fn heal_device(&self, device: &str) -> bool {
         let mut healed = false;
-        self.devices.send_if_modified(|all| {
-            healed = Arc::make_mut(all).remove(device).is_some();
+        self.links.send_if_modified(|all| {
+            healed = Arc::make_mut(all).devices.remove(device).is_some();
             healed
         });
         healed
@@ -60,15 +75,38 @@ impl Faults {
         lock(&self.rest).remove(&kind).is_some()
     }
 
+    /// Stops the whole hub, or lets it go on: connections open and TLS is set up, then nothing happens.
+    pub fn set_frozen(&self, frozen: bool) {
+        self.links.send_modify(|all| Arc::make_mut(all).frozen = frozen);
+    }
+
+    /// Whether the whole hub is stopped.
+    pub fn frozen(&self) -> bool {
+        self.links.borrow().frozen
+    }
+
+    /// Puts the hub's clock so far ahead, or with a negative number behind; tokens and timestamps go by it.
+    pub fn set_clock_skew_ms(&self, skew_ms: i64) {
+        self.clock.set_skew_ms(skew_ms.clamp(-SKEW_MS_MAX, SKEW_MS_MAX));
+        // Connections look at the clock again.
+        self.links.send_modify(|_| {});
+    }
+
+    /// How far the hub's clock is ahead.
+    pub fn clock_skew_ms(&self) -> i64 {
+        self.clock.skew_ms()
+    }
+
     /// Heals everything.
     pub fn heal_all(&self) {
         lock(&self.rest).clear();
-        self.devices.send_replace(Arc::new(BTreeMap::new()));
+        self.clock.set_skew_ms(0);
+        self.links.send_replace(Arc::default());
     }
 
     /// Faults on links.
     pub fn devices(&self) -> BTreeMap<String, DeviceFault> {
-        (**self.devices.borrow()).clone()
+        self.links.borrow().devices.clone()
     }
 
     /// Faults on REST answers, with what is left of their counts.
@@ -91,7 +129,18 @@ impl Faults {
     }
 
     pub(crate) fn watch(&self) -> Watch {
-        Watch(self.devices.subscribe())
+        Watch(self.links.subscribe())
+    }
+
+    pub(crate) fn clock(&self) -> Arc<Clock> {
+        Arc::clone(&self.clock)
+    }
+
+    /// Returns when the hub is not frozen.
+    pub(crate) async fn thaw(&self) {
+        let mut links = self.links.subscribe();
+        // The sender is ours, so waiting cannot fail.
+        let _ = links.wait_for(|links| !links.frozen).await;
     }
 
     /// Room for one more silent connection of the device.
@@ -108,13 +157,15 @@ impl Faults {
 
 /// Follows the faults on one link.
 #[derive(Debug)]
-pub(crate) struct Watch(watch::Receiver<ByDevice>);
+pub(crate) struct Watch(watch::Receiver<Arc<Links>>);
 
 impl Watch {
     /// The fault in force.
     pub(crate) fn fault(&mut self, device: &str) -> DeviceFault {
         let all = self.0.borrow_and_update();
-        all.get(device).cloned().unwrap_or_default()
+        let mut fault = all.devices.get(device).cloned().unwrap_or_default();
+        fault.frozen |= all.frozen;
+        fault
     }
 
     /// Returns when any fault changed.

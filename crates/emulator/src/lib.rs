@@ -7,6 +7,7 @@
 //! Start it with [`Emulator::start`]; [`Options::default`] takes free ports on loopback and keeps nothing.
 
 mod access;
+mod clock;
 mod emulator;
 mod error;
 pub mod faults;
@@ -21,6 +22,7 @@ mod running;
 mod secrets;
 mod shell;
 mod snapshot;
+pub mod throttle;
 mod tls;
 
 pub use access::{Authority, Entra, Principal, Role};

@@ -6,6 +6,7 @@ mod machine;
 mod opening;
 mod pump;
 mod session;
+mod toll;
 
 pub(crate) use session::{Caller, serve};
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::access::Entra;
+use crate::throttle::Throttling;
 
 /// What can be chosen before the start; the defaults suit a test: loopback, free ports, nothing kept.
 #[derive(Debug, Clone)]
@@ -33,6 +34,8 @@ pub struct Options {
     pub strangers: Strangers,
     /// How long queries trail behind changes. The real hub: seconds, sometimes minutes.
     pub index_lag: Duration,
+    /// Throttle and count messages as a hub of this size does. Without one nothing is throttled.
+    pub throttling: Option<Throttling>,
     /// Devices to make at the start unless they exist already.
     pub seed: Vec<Seed>,
     /// Token of the control API; made up when absent.
@@ -59,6 +62,7 @@ impl Default for Options {
             amqp_port: None,
             strangers: Strangers::default(),
             index_lag: Duration::ZERO,
+            throttling: None,
             seed: Vec::new(),
             control_token: None,
             entra: Entra::default(),

@@ -5,6 +5,7 @@ mod call;
 mod control;
 mod device;
 mod entra;
+mod metering;
 mod methods;
 mod serve;
 mod service;

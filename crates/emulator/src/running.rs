@@ -19,6 +19,7 @@ use crate::meters::Meters;
 use crate::options::Seed;
 use crate::shell::{Connection, Message, Shell};
 use crate::snapshot;
+use crate::throttle::Throttling;
 
 /// The emulator at work. Dropping it closes the ports.
 #[derive(Debug)]
@@ -104,6 +105,18 @@ impl Running {
     /// Counts of operations.
     pub fn meters(&self) -> &Meters {
         &self.shell.meters
+    }
+
+    /// Throttles from here on as a hub of this size, idle and with a fresh quota; `None` turns them off.
+    ///
+    /// # Errors
+    /// When there is no such hub.
+    pub fn set_throttling(&self, throttling: Option<Throttling>) -> Result<(), String> {
+        if let Some(throttling) = &throttling {
+            throttling.check()?;
+        }
+        self.shell.gate.set(throttling);
+        Ok(())
     }
 
     /// Live MQTT connections.

@@ -12,9 +12,11 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
+use crate::clock::Clock;
 use crate::faults::Faults;
 use crate::hub::{Effect, Hub, Id, LinkView, Proof, Saved, Session};
-use crate::meters::{Meter, Meters};
+use crate::meters::{Bill, Meter, Meters};
+use crate::throttle::{Gate, Spent};
 
 /// Packets that may wait for one connection.
 const OUTBOX_MAX: usize = 256;
@@ -32,6 +34,8 @@ pub(crate) struct Shell {
     pub(crate) access: Access,
     pub(crate) faults: Faults,
     pub(crate) meters: Meters,
+    pub(crate) gate: Gate,
+    pub(crate) clock: Arc<Clock>,
 }
 
 #[derive(Debug)]
@@ -105,6 +109,8 @@ pub(crate) struct CallGuard<'a> {
 impl Shell {
     pub(crate) fn new(hub: Hub, access: Access) -> Self {
         let revision = hub.revision();
+        let faults = Faults::default();
+        let clock = faults.clock();
         Self {
             core: Mutex::new(Core { hub, lines: HashMap::new(), calls: HashMap::new() }),
             next: AtomicU64::new(1),
@@ -112,8 +118,10 @@ impl Shell {
             links: watch::Sender::new(0),
             messages: broadcast::Sender::new(TAIL_MAX),
             access,
-            faults: Faults::default(),
+            faults,
             meters: Meters::default(),
+            gate: Gate::new(None),
+            clock,
         }
     }
 
@@ -121,7 +129,7 @@ impl Shell {
     pub(crate) fn act<T>(&self, deed: impl FnOnce(&mut Hub, Timestamp) -> T) -> T {
         let mut core = self.lock();
         let before = core.hub.revision();
-        let out = deed(&mut core.hub, Timestamp::now());
+        let out = deed(&mut core.hub, self.clock.now());
         for effect in core.hub.take_effects() {
             self.carry_out(&core, effect);
         }
@@ -142,7 +150,7 @@ impl Shell {
             self.lock().lines.remove(&session);
             return None;
         };
-        self.meters.count(Meter::Connects);
+        self.meters.count_for(Meter::Connects, id);
         if attached.replaced.is_some() {
             self.meters.count(Meter::TakeOvers);
         }
@@ -153,7 +161,7 @@ impl Shell {
     pub(crate) fn detach(&self, id: &Id, session: Session) {
         self.lock().lines.remove(&session);
         self.act(|hub, now| hub.detach(id, session, now));
-        self.meters.count(Meter::Disconnects);
+        self.meters.count_for(Meter::Disconnects, id);
         self.links_changed();
     }
 
@@ -185,7 +193,10 @@ impl Shell {
     }
 
     pub(crate) fn publish_message(&self, message: Message) {
-        self.meters.count(Meter::Telemetry);
+        let Message { from, properties, body, .. } = &message;
+        self.meters.count_for(Meter::Telemetry, from);
+        let named: usize = properties.iter().map(|(name, value)| name.len() + value.len()).sum();
+        self.bill(Bill::Telemetry, Some(&from.device), named + body.len());
         // Nobody listening is no error.
         let _ = self.messages.send(Arc::new(message));
     }
@@ -213,7 +224,7 @@ impl Shell {
 
     /// Hands a device's answer to whoever waits; only the identity that was asked may answer.
     pub(crate) fn answer_call(&self, id: &Id, rid: u64, answer: MethodAnswer) {
-        self.meters.count(Meter::MethodsAnswered);
+        self.meters.count_for(Meter::MethodsAnswered, id);
         let mut core = self.lock();
         if core.calls.get(&rid).is_none_or(|call| call.id != *id) {
             tracing::debug!(%id, rid, "an answer that nobody waits for");
@@ -228,6 +239,18 @@ impl Shell {
     pub(crate) fn post(&self, session: Session, parcel: Parcel) -> bool {
         let core = self.lock();
         post(&core, session, parcel)
+    }
+
+    /// Writes so many bytes on the bill.
+    pub(crate) fn bill(&self, bill: Bill, device: Option<&str>, bytes: usize) {
+        let messages = self.gate.charge(self.clock.now(), bytes);
+        self.meters.bill(bill, device, messages);
+    }
+
+    /// Whether the day has messages left.
+    pub(crate) fn check_quota(&self) -> Result<(), Spent> {
+        let checked = self.gate.check_quota(self.clock.now());
+        checked.inspect_err(|_| self.meters.count(Meter::QuotaExceeded))
     }
 
     fn carry_out(&self, core: &Core, effect: Effect) {
@@ -245,7 +268,10 @@ impl Shell {
                         payload: body.to_string().into_bytes(),
                         meter: Meter::DesiredNotices,
                     };
-                    post(core, session, parcel);
+                    let bytes = parcel.payload.len();
+                    if post(core, session, parcel) {
+                        self.bill(Bill::DesiredNotices, Some(&id.device), bytes);
+                    }
                 }
             }
         }

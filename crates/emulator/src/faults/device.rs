@@ -15,6 +15,9 @@ pub struct DeviceFault {
     /// The fraction of method requests, method answers and desired-property notices that vanish.
     #[serde(default)]
     pub drop: f64,
+    /// The hub has stopped for this device: connections open, and nothing happens on them, not even their end.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub frozen: bool,
     /// Seed of the choice which ones.
     #[serde(default)]
     pub seed: u64,
@@ -40,12 +43,12 @@ impl DeviceFault {
 
     /// Nothing reaches the device.
     pub fn cuts_to_device(&self) -> bool {
-        matches!(self.cut, Some(Cut::Both | Cut::ToDevice))
+        self.frozen || matches!(self.cut, Some(Cut::Both | Cut::ToDevice))
     }
 
     /// Nothing arrives from the device.
     pub fn cuts_from_device(&self) -> bool {
-        matches!(self.cut, Some(Cut::Both | Cut::FromDevice))
+        self.frozen || matches!(self.cut, Some(Cut::Both | Cut::FromDevice))
     }
 
     /// Why it cannot be put in force.

@@ -27,6 +27,14 @@ impl Flow {
         self.queue.push_back((due, bytes));
     }
 
+    /// Puts back what was popped and could not be used yet.
+    pub(super) fn put_back(&mut self, bytes: Bytes) {
+        if !bytes.is_empty() {
+            self.bytes += bytes.len();
+            self.queue.push_front((Instant::now(), bytes));
+        }
+    }
+
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }

@@ -13,11 +13,13 @@ use mqtt_protocol_core::mqtt::packet::{Packet, Qos, v3_1_1};
 use mqtt_protocol_core::mqtt::prelude::*;
 use mqtt_protocol_core::mqtt::result_code::{ConnectReturnCode, MqttError, SubackReturnCode};
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 
-use super::PACKET_BYTES_MAX;
+use super::{PACKET_BYTES_MAX, toll};
 use crate::hub::{Channel, Id, Session, Subscriptions};
-use crate::meters::Meter;
+use crate::meters::{Bill, Meter};
 use crate::shell::{Message, MethodAnswer, Parcel, Shell};
+use crate::throttle::Turn;
 
 const MESSAGE_BYTES_MAX: usize = 256 * 1024;
 
@@ -31,6 +33,7 @@ pub(super) struct Machine {
     session: Session,
     out: BytesMut,
     heard: bool,
+    held: Option<(v3_1_1::Publish, Instant)>,
 }
 
 /// Why a connection ends.
@@ -58,6 +61,8 @@ pub(super) enum End {
     Expired,
     #[error("closed by the hub")]
     ByHub,
+    #[error("the day's messages are spent (403002)")]
+    Spent,
     #[error("it reads too slowly")]
     TooSlow,
     #[error("the emulator stops")]
@@ -137,7 +142,7 @@ impl Machine {
         {
             collect(codec.checked_send(packet), &mut out);
         }
-        Self { shell, codec, id, session, out, heard: false }
+        Self { shell, codec, id, session, out, heard: false, held: None }
     }
 
     /// What is to be sent since the last call.
@@ -150,23 +155,37 @@ impl Machine {
         std::mem::take(&mut self.heard)
     }
 
-    /// Takes in bytes; `lose` says whether a fault swallows the answer to a method.
-    pub(super) fn take_in(&mut self, bytes: &[u8], lose: &mut impl FnMut() -> bool) -> Result<(), End> {
+    /// Takes in bytes and says how many: fewer than all when a throttle holds one of the packets. `lose` says whether
+    /// a fault swallows the answer to a method.
+    pub(super) fn take_in(&mut self, bytes: &[u8], lose: &mut impl FnMut() -> bool) -> Result<usize, End> {
         let mut cursor = Cursor::new(bytes);
         loop {
             let before = cursor.position();
             for event in self.codec.recv(&mut cursor) {
                 self.handle(event, lose)?;
             }
-            if cursor.position() == before {
-                return Ok(());
+            if cursor.position() == before || self.held.is_some() {
+                return Ok(usize::try_from(cursor.position()).unwrap_or(bytes.len()));
             }
+        }
+    }
+
+    /// Until when a throttle holds a packet; nothing is to be taken in before.
+    pub(super) fn held_until(&self) -> Option<Instant> {
+        self.held.as_ref().map(|(_, until)| *until)
+    }
+
+    /// Carries out the packet that was held.
+    pub(super) fn go_on(&mut self, lose: &mut impl FnMut() -> bool) -> Result<(), End> {
+        match self.held.take() {
+            Some((publish, _)) => self.receive_publish(&publish, lose),
+            None => Ok(()),
         }
     }
 
     /// Publishes to the client at quality of service 0, as the hub does for twins and methods.
     pub(super) fn publish(&mut self, parcel: Parcel) {
-        self.shell.meters.count(parcel.meter);
+        self.shell.meters.count_for(parcel.meter, &self.id);
         self.send(&parcel.topic, parcel.payload);
     }
 
@@ -196,7 +215,15 @@ impl Machine {
     fn receive(&mut self, packet: Packet, lose: &mut impl FnMut() -> bool) -> Result<(), End> {
         self.heard = true;
         match packet {
-            Packet::V3_1_1Publish(publish) => self.receive_publish(&publish, lose),
+            Packet::V3_1_1Publish(publish) => match toll::turn(&self.shell, publish.topic_name()) {
+                Turn::Now => self.receive_publish(&publish, lose),
+                Turn::After(wait) => {
+                    self.shell.meters.count_for(Meter::Queued, &self.id);
+                    self.held = Some((publish, Instant::now() + wait));
+                    Ok(())
+                }
+                Turn::Refused => self.refuse_publish(&publish, 429),
+            },
             Packet::V3_1_1Subscribe(subscribe) => self.receive_subscribe(&subscribe),
             Packet::V3_1_1Unsubscribe(unsubscribe) => self.receive_unsubscribe(&unsubscribe),
             Packet::V3_1_1Disconnect(_) => Err(End::Disconnect),
@@ -215,6 +242,12 @@ impl Machine {
         if body.len() > MESSAGE_BYTES_MAX {
             return Err(End::TooLarge);
         }
+        if toll::is_metered(&topic) && self.shell.check_quota().is_err() {
+            return match topic {
+                FromDevice::Event { .. } => Err(End::Spent),
+                _ => self.refuse_publish(publish, 403),
+            };
+        }
         match topic {
             FromDevice::Event { properties, .. } => {
                 self.telemetry(&properties, publish.retain(), body);
@@ -224,11 +257,32 @@ impl Machine {
             FromDevice::MethodAnswer { .. } if lose() => self.shell.meters.count(Meter::Dropped),
             FromDevice::MethodAnswer { status, rid } => self.method_answer(status, &rid, body)?,
         }
-        if let Some(packet_id) = packet_id {
-            let packet_id = packet_id.ok_or(End::NoPacketId)?;
-            let puback = v3_1_1::Puback::builder().packet_id(packet_id).build();
-            collect(self.codec.checked_send(puback.map_err(End::Protocol)?), &mut self.out);
+        match packet_id {
+            Some(packet_id) => self.acknowledge(packet_id.unwrap_or(0)),
+            None => Ok(()),
         }
+    }
+
+    /// Answers a twin request with nothing but a status; other packets are taken for granted.
+    fn refuse_publish(&mut self, publish: &v3_1_1::Publish, status: u16) -> Result<(), End> {
+        if status == 429 {
+            self.shell.meters.count_for(Meter::Throttled, &self.id);
+        }
+        if let Some(FromDevice::GetTwin { rid } | FromDevice::PatchReported { rid }) =
+            from_device(&self.id, publish.topic_name())
+        {
+            self.twin_answer(status, rid, None, Vec::new());
+        }
+        match publish.packet_id().filter(|_| publish.qos() == Qos::AtLeastOnce) {
+            Some(packet_id) => self.acknowledge(packet_id),
+            None => Ok(()),
+        }
+    }
+
+    fn acknowledge(&mut self, packet_id: u16) -> Result<(), End> {
+        let packet_id = Some(packet_id).filter(|n| *n != 0).ok_or(End::NoPacketId)?;
+        let puback = v3_1_1::Puback::builder().packet_id(packet_id).build();
+        collect(self.codec.checked_send(puback.map_err(End::Protocol)?), &mut self.out);
         Ok(())
     }
 
@@ -251,22 +305,29 @@ impl Machine {
     }
 
     fn twin_get(&mut self, rid: RequestId) {
-        self.shell.meters.count(Meter::DeviceTwinReads);
+        self.shell.meters.count_for(Meter::DeviceTwinReads, &self.id);
         let twin = self.shell.act(|hub, _| hub.own_twin(&self.id));
         match twin {
-            Ok(twin) => self.twin_answer(200, rid, None, twin.to_string().into_bytes()),
+            Ok(twin) => {
+                let twin = twin.to_string().into_bytes();
+                self.shell.bill(Bill::TwinReads, Some(&self.id.device), twin.len());
+                self.twin_answer(200, rid, None, twin);
+            }
             Err(refusal) => self.twin_answer(refusal.code.http_status(), rid, None, Vec::new()),
         }
     }
 
     fn report(&mut self, rid: RequestId, body: &[u8]) {
-        self.shell.meters.count(Meter::DeviceReports);
+        self.shell.meters.count_for(Meter::DeviceReports, &self.id);
         let Ok(patch) = serde_json::from_slice::<Map<String, Value>>(body) else {
             return self.twin_answer(400, rid, None, Vec::new());
         };
         let id = &self.id;
         match self.shell.act(|hub, now| hub.report(id, &patch, now)) {
-            Ok(version) => self.twin_answer(204, rid, Some(version), Vec::new()),
+            Ok(version) => {
+                self.shell.bill(Bill::TwinWrites, Some(&self.id.device), body.len());
+                self.twin_answer(204, rid, Some(version), Vec::new());
+            }
             Err(refusal) => {
                 tracing::info!(id = %self.id, error = %refusal, "a reported patch was refused");
                 self.twin_answer(refusal.code.http_status(), rid, None, Vec::new());

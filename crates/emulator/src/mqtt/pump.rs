@@ -25,6 +25,9 @@ use crate::shell::{Message, Parcel, Shell};
 /// Bytes that may wait for a client that does not read.
 const OUTBOX_BYTES_MAX: usize = 2 * 1024 * 1024;
 
+/// A frozen connection wakes when it thaws; this only keeps its timer quiet.
+const FROZEN_FOR_LONG: Duration = Duration::from_secs(3600);
+
 /// What ties a connection to the hub.
 pub(super) struct Link {
     pub(super) shell: Arc<Shell>,
@@ -51,6 +54,7 @@ pub(super) struct Pump {
     dice: StdRng,
     silence: Duration,
     silent_from: Instant,
+    expires_unix_s: u64,
     expires: Instant,
 }
 
@@ -58,6 +62,7 @@ impl Pump {
     /// A connection that was just accepted; `early` came in behind its CONNECT.
     pub(super) fn new(link: Link, machine: Machine, limits: &Limits, early: Vec<u8>) -> Self {
         let silence = silence_allowed(limits.keep_alive_s);
+        let now = link.shell.clock.now();
         let mut pump = Self {
             link,
             machine,
@@ -67,7 +72,8 @@ impl Pump {
             dice: StdRng::seed_from_u64(0),
             silence,
             silent_from: Instant::now() + silence,
-            expires: expiry(limits.expires_unix_s),
+            expires_unix_s: limits.expires_unix_s,
+            expires: expiry(limits.expires_unix_s, now),
         };
         pump.refresh_fault();
         pump.inbox.push(early.into(), pump.delay());
@@ -126,14 +132,21 @@ impl Pump {
         }
     }
 
-    /// Hands due bytes to the machine, unless a black hole has opened before they arrived.
+    /// Hands due bytes to the machine, unless a black hole has opened before they arrived, or a throttle holds it.
     fn take_in(&mut self) -> Result<(), End> {
-        while !self.fault.cuts_from_device() {
-            let Some(bytes) = self.inbox.pop_due(Instant::now()) else {
+        let held = self.machine.held_until();
+        if held.is_some_and(|until| until <= Instant::now()) && !self.fault.frozen {
+            let (dice, drop) = (&mut self.dice, self.fault.drop);
+            self.machine.go_on(&mut || drop > 0.0 && dice.random::<f64>() < drop)?;
+            self.silent_from = Instant::now() + self.silence;
+        }
+        while !self.fault.cuts_from_device() && self.machine.held_until().is_none() {
+            let Some(mut bytes) = self.inbox.pop_due(Instant::now()) else {
                 break;
             };
             let (dice, drop) = (&mut self.dice, self.fault.drop);
-            self.machine.take_in(&bytes, &mut || drop > 0.0 && dice.random::<f64>() < drop)?;
+            let taken = self.machine.take_in(&bytes, &mut || drop > 0.0 && dice.random::<f64>() < drop)?;
+            self.inbox.put_back(bytes.split_off(taken));
             if self.machine.take_heard() {
                 self.silent_from = Instant::now() + self.silence;
             }
@@ -161,7 +174,10 @@ impl Pump {
 
     fn check_time(&self) -> Result<(), End> {
         let now = Instant::now();
-        if now >= self.silent_from {
+        if self.fault.frozen {
+            return Ok(());
+        }
+        if now >= self.silent_from && self.machine.held_until().is_none() {
             return Err(End::Silence);
         }
         if now >= self.expires {
@@ -171,8 +187,12 @@ impl Pump {
     }
 
     fn wake(&self) -> Instant {
-        let mut wake = self.silent_from.min(self.expires);
-        let arrivals = self.inbox.next_due().filter(|_| !self.fault.cuts_from_device());
+        let held = self.machine.held_until();
+        let mut wake = held.unwrap_or(self.silent_from).min(self.expires);
+        if self.fault.frozen {
+            wake = Instant::now() + FROZEN_FOR_LONG;
+        }
+        let arrivals = self.inbox.next_due().filter(|_| !self.fault.cuts_from_device() && held.is_none());
         let departures = self.outbox.next_due().filter(|_| !self.fault.cuts_to_device());
         for due in [arrivals, departures].into_iter().flatten() {
             wake = wake.min(due);
@@ -182,6 +202,11 @@ impl Pump {
 
     fn refresh_fault(&mut self) {
         let fault = self.link.watch.fault(&self.link.id.device);
+        self.expires = expiry(self.expires_unix_s, self.link.shell.clock.now());
+        if self.fault.frozen && !fault.frozen {
+            // A hub that stood still does not blame its clients for the silence.
+            self.silent_from = Instant::now() + self.silence;
+        }
         if fault != self.fault {
             self.dice = StdRng::seed_from_u64(fault.seed);
             self.fault = fault;
@@ -195,12 +220,12 @@ impl Pump {
     pub(super) fn note(&self, end: &End, session: Session, will: Option<Will>) {
         tracing::info!(id = %self.link.id, session = session.0, end = %end, "connection ended");
         if *end == End::Silence {
-            self.link.shell.meters.count(Meter::KeepAliveExpiries);
+            self.link.shell.meters.count_for(Meter::KeepAliveExpiries, &self.link.id);
         }
-        if let Some(will) = will.filter(|_| *end != End::Disconnect) {
+        if let Some(will) = will.filter(|_| !matches!(end, End::Disconnect | End::Spent)) {
             self.link.shell.publish_message(Message {
                 from: self.link.id.clone(),
-                at: Timestamp::now(),
+                at: self.link.shell.clock.now(),
                 properties: will.properties,
                 body: will.body,
             });
@@ -245,9 +270,9 @@ fn silence_allowed(keep_alive_s: u16) -> Duration {
     Duration::from_millis(asked_ms.min(SILENCE_MAX_MS))
 }
 
-fn expiry(unix_s: u64) -> Instant {
+fn expiry(unix_s: u64, now: Timestamp) -> Instant {
     const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
-    let now = u64::try_from(Timestamp::now().as_second()).unwrap_or(0);
+    let now = u64::try_from(now.as_second()).unwrap_or(0);
     let left = Duration::from_secs(unix_s.saturating_sub(now));
     Instant::now() + left.min(FOREVER)
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use jiff::Timestamp;
 use mqtt_protocol_core::mqtt::packet::v3_1_1;
 use mqtt_protocol_core::mqtt::result_code::ConnectReturnCode;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf};
@@ -21,6 +20,7 @@ use crate::hub::{Id, Session};
 use crate::listen::Peer;
 use crate::meters::Meter;
 use crate::shell::{self, Line, Shell};
+use crate::throttle::{Lane, Turn};
 
 /// Where a connection comes from.
 #[derive(Debug, Clone)]
@@ -98,18 +98,30 @@ impl Opening {
                 let (transport, address) = (self.caller.transport, self.caller.peer.address);
                 tracing::warn!(id = %self.claim.id, transport, %address, reason, "connection refused");
                 self.shell.meters.count(Meter::ConnectsRefused);
-                return self.turn_away(writer).await;
+                return self.turn_away(writer, ConnectReturnCode::NotAuthorized).await;
             }
         };
+        match self.shell.gate.take(Lane::Connects, 1) {
+            Turn::Now => {}
+            Turn::After(wait) => {
+                self.shell.meters.count_for(Meter::Queued, &self.claim.id);
+                tokio::time::sleep(wait).await;
+            }
+            Turn::Refused => {
+                tracing::info!(id = %self.claim.id, "connection refused: too many new ones");
+                self.shell.meters.count_for(Meter::Throttled, &self.claim.id);
+                return self.turn_away(writer, ConnectReturnCode::ServerUnavailable).await;
+            }
+        }
         let (outbox, parcels) = shell::outbox();
         let cut = CancellationToken::new();
         let transport = self.caller.transport;
-        let line = Line { outbox, cut: cut.clone(), transport, since: Timestamp::now() };
+        let line = Line { outbox, cut: cut.clone(), transport, since: self.shell.clock.now() };
         let id = self.claim.id.clone();
         let clean = self.connect.clean_session();
         let attached = self.shell.attach(&id, granted.proof, clean, line);
         let Some((session, present)) = attached else {
-            return self.turn_away(writer).await;
+            return self.turn_away(writer, ConnectReturnCode::NotAuthorized).await;
         };
         let attachment = Attachment { shell: Arc::clone(&self.shell), id: id.clone(), session };
         self.caller.peer.proved();
@@ -163,11 +175,11 @@ impl Opening {
         let access = &shell.access;
         access
             .check_host(&self.claim.hub)
-            .and_then(|()| access.check_device(id, &admission.authentication, shown, Timestamp::now()))
+            .and_then(|()| access.check_device(id, &admission.authentication, shown, shell.clock.now()))
             .map_err(|denied| denied.to_string())
     }
 
-    async fn turn_away<S: AsyncRead + AsyncWrite>(mut self, writer: WriteHalf<S>) {
+    async fn turn_away<S: AsyncRead + AsyncWrite>(mut self, writer: WriteHalf<S>, code: ConnectReturnCode) {
         let held = self.shell.faults.hold(&self.claim.id.device);
         if self.watch.fault(&self.claim.id.device).cuts_to_device() && held.is_some() {
             let healed = self.watch.until(&self.claim.id.device, DeviceFault::cuts_to_device);
@@ -176,7 +188,7 @@ impl Opening {
                 () = healed => {}
             }
         }
-        refuse(self.codec, writer, ConnectReturnCode::NotAuthorized).await;
+        refuse(self.codec, writer, code).await;
     }
 }
 

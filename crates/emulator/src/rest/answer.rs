@@ -60,10 +60,10 @@ pub(super) fn method_refused(refusal: &Refusal) -> Response {
 }
 
 /// The headers that every answer of the hub carries.
-pub(super) fn dress(headers: &mut HeaderMap) {
+pub(super) fn dress(headers: &mut HeaderMap, now: Timestamp) {
     headers.insert(SERVER, HeaderValue::from_static("Microsoft-HTTPAPI/2.0"));
     headers.insert(VARY, HeaderValue::from_static("Origin"));
-    let date = Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S GMT");
+    let date = now.strftime("%a, %d %b %Y %H:%M:%S GMT");
     insert(headers, DATE, &date.to_string());
     insert(headers, REQUEST_ID, &uuid::Uuid::new_v4().to_string());
 }

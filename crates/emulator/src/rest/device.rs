@@ -1,15 +1,16 @@
 //! What devices may do over HTTPS: send a message.
 
 use axum::response::Response;
-use jiff::Timestamp;
 use rustls::pki_types::CertificateDer;
 
 use super::answer::{no_content, refused};
 use super::call::Call;
+use super::metering::throttled;
 use crate::access::Credentials;
-use crate::hub::{Id, Refusal};
+use crate::hub::{Code, Id, Refusal};
 use crate::meters::Meter;
 use crate::shell::{Message, Shell};
+use crate::throttle::{Lane, Turn};
 
 /// The identity, if the path is one of a device's own.
 pub(super) fn sender(method: &str, path: &[&str]) -> Option<Id> {
@@ -21,9 +22,9 @@ pub(super) fn sender(method: &str, path: &[&str]) -> Option<Id> {
 }
 
 /// `POST /devices/{d}/messages/events`
-pub(super) fn send(shell: &Shell, call: &Call, certificates: &[CertificateDer<'static>], id: Id) -> Response {
+pub(super) async fn send(shell: &Shell, call: &Call, certificates: &[CertificateDer<'static>], id: Id) -> Response {
     let token = call.header("authorization").unwrap_or_default();
-    let now = Timestamp::now();
+    let now = shell.clock.now();
     let admission = shell.act(|hub, _| hub.admit(&id));
     let reason = match &admission {
         Ok(admission) => {
@@ -36,6 +37,17 @@ pub(super) fn send(shell: &Shell, call: &Call, certificates: &[CertificateDer<'s
         shell.meters.count(Meter::Unauthorized);
         tracing::warn!(%id, reason, "message refused");
         return refused(&Refusal::unauthorized());
+    }
+    if let Err(spent) = shell.check_quota() {
+        return refused(&Refusal::new(Code::IotHubQuotaExceeded, spent.to_string()));
+    }
+    match shell.gate.take(Lane::Telemetry, 1) {
+        Turn::Now => {}
+        Turn::After(wait) => {
+            shell.meters.count(Meter::Queued);
+            tokio::time::sleep(wait).await;
+        }
+        Turn::Refused => return throttled(shell, "DeviceToCloud"),
     }
     let properties = call
         .headers

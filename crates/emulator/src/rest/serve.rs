@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer::{dress, refused};
 use super::call::{Call, segments};
-use super::{control, device, entra, service, websocket};
+use super::{control, device, entra, metering, service, websocket};
 use crate::faults::{RestKind, Verdict};
 use crate::hub::{Code, Refusal};
 use crate::listen::Peer;
@@ -82,18 +82,22 @@ struct Visit {
 }
 
 async fn answer(State(Visit { app, peer }): State<Visit>, request: Request) -> Response {
+    let shell = Arc::clone(&app.shell);
     let mut response = route(app, request, &peer).await;
-    dress(response.headers_mut());
+    dress(response.headers_mut(), shell.clock.now());
     response
 }
 
 async fn route(app: App, request: Request, peer: &Arc<Peer>) -> Response {
     let segments = segments(request.uri().path());
     let path: Vec<&str> = segments.iter().map(String::as_str).collect();
+    let (ours, authority) = (matches!(path[..], ["_emulator", ..]), entra::is_ours(&path));
+    if !ours && !authority {
+        app.shell.faults.thaw().await;
+    }
     if path == ["$iothub", "websocket"] {
         return upgrade(app, request, peer).await;
     }
-    let (ours, authority) = (matches!(path[..], ["_emulator", "v1", ..]), entra::is_ours(&path));
     let call = match tokio::time::timeout(REQUEST_WITHIN, Call::read(request)).await {
         Ok(Ok(call)) => call,
         Ok(Err(refusal)) => return refused(&refusal),
@@ -121,7 +125,7 @@ async fn faulty(shell: &Shell, call: Call, peer: &Peer) -> Response {
         tokio::time::sleep(Duration::from_millis(verdict.delay_ms)).await;
     }
     match verdict.kind {
-        Some(RestKind::Throttle) => throttled(shell),
+        Some(RestKind::Throttle) => metering::throttled(shell, service::operation_type(&call)),
         Some(RestKind::ServerError) => broken(shell, &verdict),
         Some(RestKind::LostAnswers) => {
             let mut response = hub(shell, call, peer).await;
@@ -136,7 +140,7 @@ async fn faulty(shell: &Shell, call: Call, peer: &Peer) -> Response {
 async fn hub(shell: &Shell, call: Call, peer: &Peer) -> Response {
     let sender = device::sender(call.method.as_str(), &call.path());
     match sender {
-        Some(id) => device::send(shell, &call, &peer.certificates, id),
+        Some(id) => device::send(shell, &call, &peer.certificates, id).await,
         None => service::service(shell, &call).await,
     }
 }
@@ -144,14 +148,6 @@ async fn hub(shell: &Shell, call: Call, peer: &Peer) -> Response {
 fn too_slow() -> Response {
     let mut response = Response::new(axum::body::Body::empty());
     *response.status_mut() = axum::http::StatusCode::REQUEST_TIMEOUT;
-    response
-}
-
-fn throttled(shell: &Shell) -> Response {
-    shell.meters.count(Meter::Throttled);
-    let text = "The request has been throttled. Wait 10 seconds and try again. Operation type: Emulated";
-    let mut response = refused(&Refusal::new(Code::ThrottlingBacklogTimeout, text));
-    response.headers_mut().insert(axum::http::header::CONNECTION, axum::http::HeaderValue::from_static("close"));
     response
 }
 

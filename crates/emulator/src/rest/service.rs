@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::answer::{no_content, ok, refused, shown, with_body};
 use super::call::Call;
-use super::methods;
+use super::{metering, methods};
 use crate::access::{Caller, Denied, Right};
 use crate::hub::{Code, DeviceBody, Hub, Id, ModuleBody, PAGE_MAX, Refusal};
 use crate::meters::Meter;
@@ -24,7 +24,7 @@ pub(super) async fn service(shell: &Shell, call: &Call) -> Response {
     if let Err(refusal) = call.check_version() {
         return refused(&refusal);
     }
-    let now = Timestamp::now();
+    let now = shell.clock.now();
     let wanted = (call.method.as_str(), &path[..]);
     let caller = match shell.access.check_service(call.header("authorization"), right, wanted, now) {
         Ok(caller) => caller,
@@ -34,12 +34,32 @@ pub(super) async fn service(shell: &Shell, call: &Call) -> Response {
             return refused(&not_allowed(&denied, call, &path));
         }
     };
-    shell.meters.count(meter);
-    if meter == Meter::Methods {
-        return methods::invoke(shell, call, &path).await;
+    if let Err(turned_away) = metering::pass(shell, call, meter).await {
+        return turned_away;
     }
-    let outcome = shell.act(|hub, now| dispatch(hub, call, &path, now));
-    outcome.unwrap_or_else(|refusal| refused(&as_seen_by(caller, refusal, &path)))
+    match &path[..] {
+        ["twins", device, ..] => shell.meters.count_for(meter, &Id::device(*device)),
+        _ => shell.meters.count(meter),
+    }
+    let response = carry_out(shell, call, &path, meter, caller).await;
+    metering::bill(shell, call, meter, &response);
+    response
+}
+
+/// The operation that a path is, so far as throttling knows it.
+pub(super) fn operation_type(call: &Call) -> &'static str {
+    match kind(call.method.as_str(), &call.path()) {
+        Some((meter, _)) => metering::operation_type(meter, call.method.as_str()),
+        None => metering::operation_type(Meter::Telemetry, ""),
+    }
+}
+
+async fn carry_out(shell: &Shell, call: &Call, path: &[&str], meter: Meter, caller: Caller) -> Response {
+    if meter == Meter::Methods {
+        return methods::invoke(shell, call, path).await;
+    }
+    let outcome = shell.act(|hub, now| dispatch(hub, call, path, now));
+    outcome.unwrap_or_else(|refusal| refused(&as_seen_by(caller, refusal, path)))
 }
 
 /// A principal without a role is told so by name; everyone else learns only that it will not do.

@@ -106,6 +106,14 @@ impl Backend {
         answer(self.client.get(format!("{}{path}", self.base)).header(name, value)).await.expect("an answer")
     }
 
+    /// Content type and text of the metrics.
+    pub(crate) async fn metrics(&self) -> (String, String) {
+        let request = self.client.get(format!("{}/_emulator/metrics", self.base)).bearer_auth(&self.control);
+        let response = request.send().await.expect("an answer");
+        let content_type = response.headers()["content-type"].to_str().expect("text").to_owned();
+        (content_type, response.text().await.expect("text"))
+    }
+
     pub(crate) async fn control(&self, method: Method, path: &str, body: Option<Value>) -> Answer {
         let url = format!("{}/_emulator/v1{path}", self.base);
         let mut request = self.client.request(method, url).bearer_auth(&self.control);

@@ -10,6 +10,7 @@ mod recordings;
 mod rest;
 mod restart;
 mod robust;
+mod throttle;
 mod twins;
 mod websocket;
 

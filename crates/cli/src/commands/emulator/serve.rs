@@ -2,6 +2,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ha_emulator::throttle::{Sku, Throttling};
 use ha_emulator::{Emulator, Options, Running, Seed};
 use serde_json::{Value, json};
 
@@ -58,6 +59,14 @@ pub(super) struct Args {
     #[arg(long, value_name = "MS", default_value_t = 0)]
     index_lag_ms: u64,
 
+    /// Throttle and count messages as a hub of this size: F1, B1 to B3, S1 to S3 [default: no limits]
+    #[arg(long, value_parser = Sku::parse)]
+    sku: Option<Sku>,
+
+    /// How many units of that size
+    #[arg(long, value_name = "COUNT", default_value_t = 1, requires = "sku")]
+    units: u64,
+
     /// Print shell variables instead of sentences
     #[arg(long)]
     print_env: bool,
@@ -94,6 +103,7 @@ fn options(args: Args) -> Result<Options> {
         ca_file: args.ca_file,
         snapshot: args.snapshot,
         index_lag: Duration::from_millis(args.index_lag_ms),
+        throttling: args.sku.map(|sku| Throttling::new(sku, args.units)),
         seed: args.devices,
         ..Options::default()
     })

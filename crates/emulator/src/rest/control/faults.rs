@@ -1,0 +1,91 @@
+//! Faults: put in force, shown, healed.
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{problem, read};
+use crate::faults::{DeviceFault, RestFault, RestKind};
+use crate::rest::answer::{no_content, ok};
+use crate::rest::call::Call;
+use crate::shell::Shell;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ClockFault {
+    skew_ms: i64,
+}
+
+/// Carries out a call under `/faults`; `None` if there is no such call.
+pub(super) fn faults(shell: &Shell, call: &Call, path: &[&str]) -> Option<Response> {
+    let outcome = match (call.method.as_str(), path) {
+        ("GET", []) => return Some(ok(&shown(shell))),
+        ("DELETE", []) => {
+            shell.faults.heal_all();
+            Ok(())
+        }
+        ("PUT", ["devices", id]) => read::<DeviceFault>(call, DeviceFault::check).map(|fault| {
+            tracing::info!(device = id, ?fault, "fault on a link");
+            shell.faults.set_device(id, fault);
+        }),
+        ("DELETE", ["devices", id]) => {
+            shell.faults.heal_device(id);
+            tracing::info!(device = id, "link healed");
+            Ok(())
+        }
+        ("PUT", ["hub", "frozen"]) => {
+            tracing::info!("the hub stands still");
+            shell.faults.set_frozen(true);
+            Ok(())
+        }
+        ("DELETE", ["hub", "frozen"]) => {
+            shell.faults.set_frozen(false);
+            Ok(())
+        }
+        ("PUT", ["hub", "clock"]) => read::<ClockFault>(call, |_| Ok(())).map(|clock| {
+            tracing::info!(skew_ms = clock.skew_ms, "the hub's clock is set wrong");
+            shell.faults.set_clock_skew_ms(clock.skew_ms);
+        }),
+        ("DELETE", ["hub", "clock"]) => {
+            shell.faults.set_clock_skew_ms(0);
+            Ok(())
+        }
+        ("PUT", ["hub", kind]) => rest_fault(call, kind).map(|(kind, fault)| {
+            tracing::info!(?kind, ?fault, "fault on REST answers");
+            shell.faults.set_rest(kind, fault);
+        }),
+        ("DELETE", ["hub", kind]) => rest_kind(kind).map(|kind| {
+            shell.faults.heal_rest(kind);
+        }),
+        _ => return None,
+    };
+    Some(match outcome {
+        Ok(()) => no_content(),
+        Err(reason) => problem(StatusCode::BAD_REQUEST, &reason),
+    })
+}
+
+fn shown(shell: &Shell) -> Value {
+    let mut hub = json!(shell.faults.rest());
+    if shell.faults.frozen() {
+        hub["frozen"] = json!({});
+    }
+    if shell.faults.clock_skew_ms() != 0 {
+        hub["clock"] = json!({"skew_ms": shell.faults.clock_skew_ms()});
+    }
+    json!({"devices": shell.faults.devices(), "hub": hub})
+}
+
+fn rest_fault(call: &Call, kind: &str) -> Result<(RestKind, RestFault), String> {
+    let kind = rest_kind(kind)?;
+    let fault = read::<RestFault>(call, RestFault::check)?;
+    if kind == RestKind::Latency && fault.delay_ms.is_none() {
+        return Err("latency needs delay_ms".into());
+    }
+    Ok((kind, fault))
+}
+
+fn rest_kind(name: &str) -> Result<RestKind, String> {
+    serde_json::from_value(json!(name)).map_err(|e| e.to_string())
+}
