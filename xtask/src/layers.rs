@@ -13,6 +13,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("iotedge-ha-wire", &[]),
     ("iotedge-ha-iothub", &["iotedge-ha-wire"]),
     ("iotedge-ha-emulator", &["iotedge-ha-wire"]),
+    ("iotedge-ha-edge", &["iotedge-ha-wire", "iotedge-ha-iothub"]),
     ("iotedge-ha-agent", &["iotedge-ha-core", "iotedge-ha-protocol", "iotedge-ha-wire"]),
     ("iotedge-ha-controller", &["iotedge-ha-core", "iotedge-ha-protocol", "iotedge-ha-wire", "iotedge-ha-iothub"]),
     (
@@ -23,6 +24,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "iotedge-ha-wire",
             "iotedge-ha-iothub",
             "iotedge-ha-emulator",
+            "iotedge-ha-edge",
             "iotedge-ha-agent",
             "iotedge-ha-controller",
         ],
@@ -35,6 +37,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// The real hub and real devices stand in for the emulator's tests only through these arrows, which tests alone may use.
 const ARROWS_OF_TESTS: &[(&str, &[&str])] = &[
     ("iotedge-ha-iothub", &["iotedge-ha-emulator"]),
+    ("iotedge-ha-edge", &["iotedge-ha-emulator"]),
     ("iotedge-ha-agent", &["iotedge-ha-emulator"]),
     ("iotedge-ha-controller", &["iotedge-ha-emulator", "iotedge-ha-agent"]),
 ];

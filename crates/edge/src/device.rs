@@ -1,0 +1,163 @@
+//! Start, run, stop.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ha_wire::ConnectionString;
+use ha_wire::workload::ModuleList;
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls_platform_verifier::ConfigVerifierExt as _;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::Cut;
+use crate::authority::Authority;
+use crate::doors::{self, Door};
+use crate::error::Error;
+use crate::options::Options;
+use crate::registry::Registry;
+use crate::shell::Shell;
+use crate::upstream::{Endpoint, Shared};
+use crate::workload::{About, Workload};
+
+/// An IoT Edge device at work. Dropping it ends everything.
+pub struct Running {
+    /// Where modules connect with MQTT.
+    pub mqtt_addr: SocketAddr,
+    /// Where modules connect with HTTPS.
+    pub https_addr: SocketAddr,
+    /// Whom modules must trust.
+    pub trust_bundle: String,
+    cut: watch::Sender<Cut>,
+    workload: Workload,
+    registry: Arc<Registry>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// Starts an IoT Edge device.
+///
+/// # Errors
+/// When a port is taken, the hub does not tell the device's identities, or the state folder cannot be used.
+pub async fn start(options: Options) -> Result<Running, Error> {
+    // Whoever embeds us may have installed it already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let connection: ConnectionString = options.connection_string.parse().map_err(|error| {
+        Error::Option(format!("the connection string of the hub's service cannot be read: {error}"))
+    })?;
+    std::fs::create_dir_all(&options.state_dir).map_err(Error::file(&options.state_dir))?;
+    let authority = Arc::new(Authority::open(&options.state_dir)?);
+    let names = vec![options.host_name.clone(), "localhost".to_owned(), "127.0.0.1".to_owned()];
+    let server_tls = authority.server(&names)?.server_config()?;
+    let (mqtt, mqtt_addr) = doors::open(SocketAddr::new(options.bind, options.mqtt_port)).await?;
+    let (https, https_addr) = doors::open(SocketAddr::new(options.bind, options.https_port)).await?;
+
+    let (cut, cut_seen) = watch::channel(Cut::None);
+    let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+    let shared = cloud(&options, &connection, cut_seen).await?;
+    let registry = Arc::clone(&shared.registry);
+    let (shell, hub) = Shell::new(&options.device, shared, &stop, &tasks);
+    tasks.spawn(shell.run(stop.clone()));
+    let about = About {
+        hub: connection.host().to_owned(),
+        device: options.device.clone(),
+        host_name: options.host_name.clone(),
+    };
+    let (_modules, modules_seen) = watch::channel(ModuleList::default());
+    let workload = Workload::open(
+        options.state_dir.join("run"),
+        about,
+        Arc::clone(&authority),
+        Arc::clone(&registry),
+        modules_seen,
+        (stop.clone(), tasks.clone()),
+    )?;
+    let door = Arc::new(Door {
+        hub,
+        registry: Arc::clone(&registry),
+        device: options.device.clone(),
+        hosts: vec![connection.host().to_owned(), options.host_name, "localhost".to_owned()],
+        timings: options.timings,
+        stop: stop.clone(),
+    });
+    doors::serve(&door, mqtt, https, &server_tls, &tasks);
+    tracing::info!(device = options.device, mqtt = %mqtt_addr, https = %https_addr, "the device is open");
+    Ok(Running { mqtt_addr, https_addr, trust_bundle: authority.ca_pem.clone(), cut, workload, registry, stop, tasks })
+}
+
+/// What is needed to speak with the cloud; the identities of the device are known when this returns.
+async fn cloud(options: &Options, connection: &ConnectionString, cut: watch::Receiver<Cut>) -> Result<Shared, Error> {
+    let ca_pem = options.hub_ca_pem.clone();
+    let client_options = ha_iothub::Options { ca_pem, ..ha_iothub::Options::default() };
+    let failed = |source| Error::Registry { device: options.device.clone(), source };
+    let client = ha_iothub::Client::new(connection, &client_options).map_err(failed)?;
+    let delay = options.timings.scope_refresh_delay;
+    let registry = Registry::open(client, &options.device, delay, cut.clone()).await?;
+    let endpoint = Endpoint {
+        hub: connection.host().to_owned(),
+        host: connection.host().to_owned(),
+        port: options.hub_mqtt_port,
+        tls: upstream_tls(options.hub_ca_pem.as_deref())?,
+    };
+    Ok(Shared { endpoint, registry: Arc::new(registry), cut, timings: options.timings.clone() })
+}
+
+impl Running {
+    /// Cuts the line to the cloud, or heals it.
+    pub fn cut(&self, cut: Cut) {
+        tracing::info!(?cut, "the line to the cloud");
+        self.cut.send_replace(cut);
+    }
+
+    /// The environment that IoT Edge gives a module of this name; the module is made if the hub does not know it.
+    ///
+    /// # Errors
+    /// When the hub does not give the module, or its socket cannot be opened.
+    pub async fn module_environment(&self, module: &str) -> Result<Vec<(String, String)>, Error> {
+        let made = self.registry.ensure_module(module).await;
+        made.map_err(|source| Error::Registry { device: module.to_owned(), source })?;
+        self.workload.environment(module)
+    }
+
+    /// Ends everything.
+    pub async fn shutdown(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(LAST_WORDS, self.tasks.wait()).await.is_err() {
+            tracing::warn!("a task did not end");
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Running")
+            .field("mqtt", &self.mqtt_addr)
+            .field("https", &self.https_addr)
+            .finish_non_exhaustive()
+    }
+}
+
+fn upstream_tls(ca_pem: Option<&[u8]>) -> Result<Arc<rustls::ClientConfig>, Error> {
+    let Some(pem) = ca_pem else {
+        return rustls::ClientConfig::with_platform_verifier().map(Arc::new).map_err(Error::Tls);
+    };
+    let mut roots = RootCertStore::empty();
+    let (added, _) = roots.add_parsable_certificates(CertificateDer::pem_slice_iter(pem).flatten());
+    if added == 0 {
+        return Err(Error::Option("the file with the hub's authority holds no certificate in PEM form".to_owned()));
+    }
+    Ok(Arc::new(rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()))
+}
