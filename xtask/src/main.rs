@@ -1,6 +1,7 @@
 //! Chores in Rust: `cargo xtask test`, `layers`, `docs`, `check`.
 
 mod docs;
+mod fuzz;
 mod layers;
 mod run;
 mod sdks;
@@ -33,6 +34,14 @@ enum Chore {
         #[arg(long)]
         check: bool,
     },
+    /// Feed hostile bytes to what reads them; needs a nightly compiler and cargo-fuzz.
+    Fuzz {
+        /// Targets of the folder fuzz/targets; all when none is named.
+        targets: Vec<String>,
+        /// How long each runs.
+        #[arg(long, default_value_t = fuzz::SECONDS)]
+        seconds: u64,
+    },
     /// Everything CI runs.
     Check,
 }
@@ -42,6 +51,7 @@ fn main() -> ExitCode {
         Chore::Test { args } => suite::test(&args),
         Chore::Layers => layers::check(),
         Chore::Docs { check } => docs::generate(check),
+        Chore::Fuzz { targets, seconds } => fuzz::fuzz(&targets, seconds),
         Chore::Check => suite::check(),
     };
     match done {

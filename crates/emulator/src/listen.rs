@@ -53,6 +53,10 @@ pub(crate) struct Peer {
 
 impl Peer {
     /// Nobody in particular, for connections that come through no door.
+    pub(crate) fn nobody() -> Self {
+        Self { address: ([0, 0, 0, 0], 0).into(), certificates: Vec::new(), waiting: Mutex::new(None) }
+    }
+
     /// It has proved who it is: it no longer counts among the strangers.
     pub(crate) fn proved(&self) {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use ha_wire::SharedAccessKey;
 use ha_wire::connection_string::{ConnectionString, Credential, Identity};
 use jiff::Timestamp;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -15,7 +16,9 @@ use crate::access::TokenRequest;
 use crate::emulator::plant;
 use crate::faults::Faults;
 use crate::hub::{Id, Key};
+use crate::listen::Peer;
 use crate::meters::Meters;
+use crate::mqtt::{self, Caller};
 use crate::options::Seed;
 use crate::shell::{Connection, Message, Shell};
 use crate::snapshot;
@@ -127,6 +130,16 @@ impl Running {
     /// Device-to-cloud messages from here on. Who listens too slowly misses some.
     pub fn messages(&self) -> broadcast::Receiver<Arc<Message>> {
         self.shell.tail()
+    }
+
+    /// Speaks MQTT over a stream of the caller's as if it had come in through TLS: an in-memory pipe, a simulated
+    /// network. Returns when the connection has ended.
+    pub async fn serve_mqtt<S>(&self, stream: S)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin,
+    {
+        let caller = Caller { transport: "memory", peer: Arc::new(Peer::nobody()) };
+        mqtt::serve(Arc::clone(&self.shell), stream, caller, self.stop.clone()).await;
     }
 
     /// Lines `NAME=value` for a shell or an env file: connection strings, authority, control API.
