@@ -19,7 +19,7 @@ use crate::rest::{self, App};
 use crate::running::Running;
 use crate::secrets::Secrets;
 use crate::shell::Shell;
-use crate::{listen, mqtt, snapshot, tls};
+use crate::{jobs, listen, mqtt, snapshot, tls};
 
 /// An IoT Hub in this process.
 #[derive(Debug)]
@@ -69,6 +69,7 @@ impl Emulator {
         let door = Door { name: listen::HTTPS, config, signpost, doorstep, tasks: tasks_of, stop: stop_of };
         open_amqp(&options, &door).await;
         open_doors(&app, https, mqtt, door);
+        tasks.spawn(jobs::run(Arc::clone(&shell), stop.clone()));
         if let Some(path) = &options.snapshot {
             snapshot_now(&shell, path).await?;
             tasks.spawn(snapshot::keep(Arc::clone(&shell), path.clone(), stop.clone()));

@@ -10,6 +10,7 @@ mod dice;
 mod expect;
 mod identity;
 mod index;
+mod jobs;
 mod limits;
 mod link;
 mod module;
@@ -34,6 +35,7 @@ pub use dice::Dice;
 pub use expect::Expect;
 pub use identity::{Authentication, Id, Key};
 pub use index::{PAGE_MAX, Page};
+pub use jobs::{Errand, JOBS_ACTIVE_MAX};
 pub use link::{Attached, Channel, LinkView, Proof, Session, Subscriptions};
 pub use refusal::{Code, Refusal};
 pub use registry::Shown;
@@ -42,6 +44,7 @@ pub use saved::Saved;
 use configuration::Configuration;
 use identity::Device;
 use index::Index;
+use jobs::Jobs;
 use link::Connection;
 
 /// The whole hub.
@@ -52,6 +55,7 @@ pub struct Hub {
     links: BTreeMap<Id, Connection>,
     kept: BTreeMap<Id, Subscriptions>,
     index: Index,
+    jobs: Jobs,
     dice: Dice,
     last_ticks: u64,
     revision: u64,
@@ -109,6 +113,7 @@ impl Hub {
             links: BTreeMap::new(),
             kept: BTreeMap::new(),
             index: Index::new(index_lag),
+            jobs: Jobs::default(),
             dice,
             last_ticks: 0,
             revision: 0,

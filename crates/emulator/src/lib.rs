@@ -13,6 +13,7 @@ mod error;
 pub mod faults;
 mod files;
 pub mod hub;
+mod jobs;
 mod listen;
 pub mod meters;
 mod mqtt;

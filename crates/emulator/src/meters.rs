@@ -35,6 +35,8 @@ pub enum Meter {
     Methods,
     /// Calls on configurations.
     Configurations,
+    /// Calls on jobs.
+    Jobs,
     /// Requests turned away for their credentials.
     Unauthorized,
     /// Answers 429, made by a throttle or by a fault.

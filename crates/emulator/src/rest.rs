@@ -5,10 +5,13 @@ mod call;
 mod control;
 mod device;
 mod entra;
+mod jobs;
 mod metering;
 mod methods;
+mod query;
 mod serve;
 mod service;
 mod websocket;
 
+pub(crate) use methods::carry;
 pub(crate) use serve::{App, accept};

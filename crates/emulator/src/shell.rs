@@ -8,7 +8,7 @@ use bytes::Bytes;
 use ha_wire::topics::ToDevice;
 use jiff::Timestamp;
 use serde::Serialize;
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
@@ -31,6 +31,8 @@ pub(crate) struct Shell {
     revisions: watch::Sender<u64>,
     links: watch::Sender<u64>,
     messages: broadcast::Sender<Arc<Message>>,
+    /// Jobs were made or cancelled.
+    pub(crate) jobs_changed: Notify,
     pub(crate) access: Access,
     pub(crate) faults: Faults,
     pub(crate) meters: Meters,
@@ -117,6 +119,7 @@ impl Shell {
             revisions: watch::Sender::new(revision),
             links: watch::Sender::new(0),
             messages: broadcast::Sender::new(TAIL_MAX),
+            jobs_changed: Notify::new(),
             access,
             faults,
             meters: Meters::default(),

@@ -16,6 +16,7 @@ use super::query::Source;
 use super::{Hub, Id};
 
 pub use page::{PAGE_MAX, Page};
+pub(super) use page::{Place, page_of};
 
 /// Changes that may wait to be seen; beyond it the oldest shows early.
 const PENDING_MAX: usize = 10_000;
@@ -84,16 +85,22 @@ impl Hub {
 
     /// The rows of a collection in the order of their ids, from behind `after`.
     pub(super) fn rows(&self, source: Source, after: Option<&Id>) -> Box<dyn Iterator<Item = Row<'_>> + '_> {
-        let modules = source == Source::Modules;
-        if source == Source::Jobs {
-            return Box::new(std::iter::empty());
+        let modules = match source {
+            Source::Devices => false,
+            Source::Modules => true,
+            Source::Jobs => return Box::new(self.job_rows(after).map(|(id, row)| (id, Cow::Owned(row)))),
+        };
+        if !self.index.lags() {
+            return self.live_rows(modules, after);
         }
-        if self.index.lags() {
-            let from = after.cloned().map_or(Bound::Unbounded, Bound::Excluded);
-            let seen = self.index.seen.range((from, Bound::Unbounded));
-            let wanted = seen.filter(move |(id, _)| id.module.is_some() == modules);
-            return Box::new(wanted.map(|(id, row)| (id.clone(), Cow::Borrowed(row))));
-        }
+        let from = after.cloned().map_or(Bound::Unbounded, Bound::Excluded);
+        let seen = self.index.seen.range((from, Bound::Unbounded));
+        let wanted = seen.filter(move |(id, _)| id.module.is_some() == modules);
+        Box::new(wanted.map(|(id, row)| (id.clone(), Cow::Borrowed(row))))
+    }
+
+    /// The rows as they are, whatever the index shows.
+    pub(super) fn live_rows(&self, modules: bool, after: Option<&Id>) -> Box<dyn Iterator<Item = Row<'_>> + '_> {
         let from = after.map_or(Bound::Unbounded, |id| match modules {
             true => Bound::Included(id.device.as_str()),
             false => Bound::Excluded(id.device.as_str()),

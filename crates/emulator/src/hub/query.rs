@@ -164,7 +164,6 @@ impl Condition {
     }
 
     /// Whether the twin satisfies it.
-    #[expect(dead_code, reason = "for whoever carries out jobs or applies configurations")]
     pub(super) fn admits(&self, row: &Value) -> bool {
         self.0.as_ref().is_none_or(|expr| eval::holds(expr, row))
     }

@@ -7,23 +7,31 @@ use serde::{Deserialize, Serialize};
 
 use super::configuration::Configuration;
 use super::identity::Device;
+use super::jobs::Jobs;
 use super::{Hub, Id};
 
 const VERSION: u32 = 1;
 
-/// Identities, twins and configurations; no connections.
+/// Identities, twins, configurations and jobs; no connections.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Saved {
     v: u32,
     devices: BTreeMap<String, Device>,
     configurations: BTreeMap<String, Configuration>,
+    #[serde(default)]
+    jobs: Jobs,
 }
 
 impl Hub {
     /// A copy to write down.
     pub fn save(&self) -> Saved {
-        Saved { v: VERSION, devices: self.devices.clone(), configurations: self.configurations.clone() }
+        Saved {
+            v: VERSION,
+            devices: self.devices.clone(),
+            configurations: self.configurations.clone(),
+            jobs: self.jobs.clone(),
+        }
     }
 
     /// Fills an empty hub from what was written down; refuses another version's file.
@@ -33,6 +41,8 @@ impl Hub {
         }
         self.devices = saved.devices;
         self.configurations = saved.configurations;
+        self.jobs = saved.jobs;
+        self.jobs.resume();
         let names: Vec<String> = self.devices.keys().cloned().collect();
         for name in names {
             self.changed(&Id::device(name), now);

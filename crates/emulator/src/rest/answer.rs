@@ -74,7 +74,8 @@ fn coded(refusal: &Refusal, body: &Value) -> Response {
     insert(response.headers_mut(), ERROR_CODE, refusal.code.name());
     if let Some(reason) = &refusal.reason {
         tracing::info!(code = refusal.code.name(), reason, "request refused");
-        insert(response.headers_mut(), REASON, &reason.escape_default().to_string());
+        let visible = |c: char| if (' '..='~').contains(&c) { c } else { '?' };
+        insert(response.headers_mut(), REASON, &reason.chars().map(visible).collect::<String>());
     }
     response
 }

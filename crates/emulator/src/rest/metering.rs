@@ -77,6 +77,8 @@ pub(super) fn operation_type(meter: Meter, method: &str) -> &'static str {
         Meter::Methods => "DirectMethod",
         Meter::Configurations if method == "GET" => "ConfigurationRead",
         Meter::Configurations => "ConfigurationWrite",
+        Meter::Jobs if method == "GET" => "JobRead",
+        Meter::Jobs => "JobWrite",
         Meter::Telemetry => "DeviceToCloud",
         _ => "Other",
     }
@@ -90,6 +92,7 @@ fn lane(meter: Meter) -> Option<Lane> {
         Meter::Queries => Lane::Queries,
         Meter::Methods => Lane::Methods,
         Meter::Configurations => Lane::Configurations,
+        Meter::Jobs => Lane::Jobs,
         _ => return None,
     })
 }

@@ -44,7 +44,8 @@ fn read(call: &Call) -> Result<MethodRequest, Refusal> {
     }
 }
 
-async fn carry(shell: &Shell, id: &Id, request: &MethodRequest) -> Result<Value, Refusal> {
+/// Calls a method of a device and waits for the answer, as long as the request says.
+pub(crate) async fn carry(shell: &Shell, id: &Id, request: &MethodRequest) -> Result<Value, Refusal> {
     let session = reachable(shell, id, request.connect_timeout_in_seconds.unwrap_or(0)).await?;
     let Some((guard, answer)) = shell.open_call(id, IN_FLIGHT_MAX) else {
         let code = Code::DeviceMaximumInflightMethodExceeded;

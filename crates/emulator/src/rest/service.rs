@@ -1,19 +1,20 @@
 //! What back ends call: identities, twins, queries, configurations, statistics.
 
-use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::answer::{no_content, ok, refused, shown, with_body};
 use super::call::Call;
-use super::{metering, methods};
+use super::query::query;
+use super::{jobs, metering, methods};
 use crate::access::{Caller, Denied, Right};
-use crate::hub::{Code, DeviceBody, Hub, Id, ModuleBody, PAGE_MAX, Refusal};
+use crate::hub::{Code, DeviceBody, Hub, Id, ModuleBody, Refusal};
 use crate::meters::Meter;
 use crate::shell::Shell;
 
-type Outcome = Result<Response, Refusal>;
+pub(super) type Outcome = Result<Response, Refusal>;
 
 /// Carries out a call on the hub's own paths.
 pub(super) async fn service(shell: &Shell, call: &Call) -> Response {
@@ -59,6 +60,9 @@ async fn carry_out(shell: &Shell, call: &Call, path: &[&str], meter: Meter, call
         return methods::invoke(shell, call, path).await;
     }
     let outcome = shell.act(|hub, now| dispatch(hub, call, path, now));
+    if meter == Meter::Jobs {
+        shell.jobs_changed.notify_one();
+    }
     outcome.unwrap_or_else(|refusal| refused(&as_seen_by(caller, refusal, path)))
 }
 
@@ -83,7 +87,8 @@ fn as_seen_by(caller: Caller, refusal: Refusal, path: &[&str]) -> Refusal {
 
 /// What kind of operation a path is, and the right it takes.
 fn kind(method: &str, path: &[&str]) -> Option<(Meter, Right)> {
-    use Meter::{Configurations, Methods, Queries, RegistryReads, RegistryWrites, Statistics, TwinReads, TwinWrites};
+    use Meter::{Configurations, Jobs, Methods, Queries, Statistics};
+    use Meter::{RegistryReads, RegistryWrites, TwinReads, TwinWrites};
     use Right::{RegistryRead, RegistryWrite, ServiceConnect};
     Some(match (method, path) {
         ("POST", ["devices", "query"]) => (Queries, ServiceConnect),
@@ -93,6 +98,7 @@ fn kind(method: &str, path: &[&str]) -> Option<(Meter, Right)> {
         ("GET", ["twins", _] | ["twins", _, "modules", _]) => (TwinReads, ServiceConnect),
         (_, ["twins", _] | ["twins", _, "modules", _]) => (TwinWrites, ServiceConnect),
         (_, ["configurations", ..]) => (Configurations, ServiceConnect),
+        (_, ["jobs", "v2", ..]) => (Jobs, ServiceConnect),
         ("DELETE", ["devices", _, "commands"]) => (RegistryWrites, ServiceConnect),
         ("GET", ["devices", ..]) => (RegistryReads, RegistryRead),
         (_, ["devices", ..]) => (RegistryWrites, RegistryWrite),
@@ -107,6 +113,7 @@ fn dispatch(hub: &mut Hub, call: &Call, path: &[&str], now: Timestamp) -> Outcom
         ["twins", device] => twin(hub, call, &Id::device(*device), now),
         ["twins", device, "modules", module] => twin(hub, call, &Id::module(*device, *module), now),
         ["configurations", ..] => configurations(hub, call, path, now),
+        ["jobs", "v2", ..] => jobs::jobs(hub, call, path, now),
         ["statistics", "devices"] => Ok(ok(&hub.device_statistics())),
         ["statistics", "service"] => Ok(ok(&hub.service_statistics())),
         _ => Err(unknown()),
@@ -178,21 +185,6 @@ fn configurations(hub: &mut Hub, call: &Call, path: &[&str], now: Timestamp) -> 
     }
 }
 
-fn query(hub: &mut Hub, call: &Call, now: Timestamp) -> Outcome {
-    let body = call.json()?;
-    let text = body.get("query").and_then(Value::as_str).ok_or_else(|| Refusal::argument("BadRequest"))?;
-    let page = call.header("x-ms-max-item-count").and_then(|count| count.parse().ok()).unwrap_or(PAGE_MAX);
-    let continuation = call.header("x-ms-continuation").filter(|t| !t.is_empty());
-    let page = hub.query(text, page, continuation, now)?;
-    let mut response = ok(&Value::Array(page.rows));
-    let headers = response.headers_mut();
-    headers.insert(HeaderName::from_static("x-ms-item-type"), HeaderValue::from_static(page.item_type));
-    if let Some(Ok(token)) = page.continuation.map(HeaderValue::try_from) {
-        headers.insert(HeaderName::from_static("x-ms-continuation"), token);
-    }
-    Ok(response)
-}
-
-fn unknown() -> Refusal {
+pub(super) fn unknown() -> Refusal {
     Refusal::new(Code::GenericMethodNotAllowed, "no such operation")
 }

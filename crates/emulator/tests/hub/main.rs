@@ -5,6 +5,7 @@ mod connect;
 mod device;
 mod entra;
 mod faults;
+mod jobs;
 mod methods;
 mod recordings;
 mod rest;
