@@ -32,7 +32,7 @@ pub(super) struct OpenCall {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Kind {
-    /// To be kept back until there is news.
+    /// To be kept back until there is news; only of a member that answers.
     Hello,
     /// To be answered at once.
     QuickHello,
@@ -92,9 +92,13 @@ impl Pool {
         if let Some(contact) = self.contacts.get_mut(&open.member) {
             let next = now + retry;
             match open.kind {
-                Kind::Hello => contact.next_hello = next,
-                Kind::QuickHello | Kind::Grant => contact.next_quick = next,
-                Kind::Revoke => contact.next_revoke = next,
+                // A grant is not repeated without a fresh nonce, which is asked for at once.
+                Kind::Grant => contact.next_grant = open.sent + retry,
+                // Whoever did not answer one call is left alone by the others too.
+                Kind::Hello | Kind::QuickHello => (contact.next_hello, contact.next_quick) = (next, next),
+                Kind::Revoke => {
+                    (contact.next_hello, contact.next_quick, contact.next_revoke) = (next, next, next);
+                }
             }
         }
         if let Some(seen) = self.seen.get_mut(&open.member) {
@@ -179,16 +183,18 @@ impl Pool {
     /// Keeps one answer back at each member that nothing else is being asked of.
     pub(super) fn keep_contact(&mut self, now: Time) {
         let hold = self.spec.policy.timings.standby_hold;
-        let free = |member: &MemberId, contact: &Contact| {
-            now >= contact.next_hello && !self.is_calling(member, Kind::Hello) && !self.is_calling(member, Kind::Grant)
-        };
+        let free = |member: &MemberId, contact: &Contact| now >= contact.next_hello && !self.will_answer(member);
         let members: Vec<MemberId> =
             self.contacts.iter().filter(|(m, contact)| free(m, contact)).map(|(m, _)| m.clone()).collect();
         for member in members {
             // The first answer is wanted at once, and so is the first one after a failure.
             let known = self.seen.get(&member).is_some_and(|seen| seen.answer.is_some() && seen.trouble.is_none());
-            let hello = self.hello();
-            self.call(now, &member, Kind::Hello, hello, if known { hold } else { Millis::ZERO });
+            if known {
+                let hello = self.hello();
+                self.call(now, &member, Kind::Hello, hello, hold);
+            } else {
+                self.quick_hello(now, &member);
+            }
         }
     }
 
@@ -222,12 +228,16 @@ impl Pool {
 
     /// When there is next something to say to a member.
     pub(super) fn next_contact(&self, now: Time, member: &MemberId, contact: &Contact) -> Option<Time> {
-        let open = self.is_calling(member, Kind::Hello) || self.is_calling(member, Kind::Grant);
-        let hello = (!open).then_some(contact.next_hello);
+        let hello = (!self.will_answer(member)).then_some(contact.next_hello);
         let gather = (!contact.gathering).then_some(contact.next_gather);
         let others = [contact.next_quick, contact.next_grant, contact.next_revoke, contact.next_mirror];
         self.charge?;
         hello.into_iter().chain(gather).chain(others).filter(|at| *at > now).min()
+    }
+
+    /// Whether a call is open that the agent keeps back until there is news.
+    fn will_answer(&self, member: &MemberId) -> bool {
+        [Kind::Hello, Kind::Grant, Kind::Revoke].into_iter().any(|kind| self.is_calling(member, kind))
     }
 
     fn is_calling(&self, member: &MemberId, kind: Kind) -> bool {

@@ -69,24 +69,24 @@ fn the_device_of_the_holder_dies() {
         with(fair(3, 1), faults),
         25 * S,
         expect![[r#"
-        0.000 s  — StartAgent(0)
-        0.000 s  a's agent starts
-        0.000 s  — StartAgent(1)
-        0.000 s  b's agent starts
-        0.000 s  — StartAgent(2)
-        0.000 s  c's agent starts
-        0.000 s  — StartController(0)
-        0.000 s  c1 starts
-        2.123 s  c1 is in charge, epoch 1
-        2.263 s  c1 writes: nobody holds term 0
-        2.303 s  c1 writes: a holds term 1: the pool had no holder
-        2.402 s  a's workload runs in term 1
-        10.000 s  — PowerOff(0)
-        12.977 s  c1 writes: b holds term 2: the holder fell silent and its lease ran out
-        13.043 s  b's workload runs in term 2
-        16.000 s  — StartAgent(0)
-        16.000 s  a's agent starts
-    "#]],
+            0.000 s  — StartAgent(0)
+            0.000 s  a's agent starts
+            0.000 s  — StartAgent(1)
+            0.000 s  b's agent starts
+            0.000 s  — StartAgent(2)
+            0.000 s  c's agent starts
+            0.000 s  — StartController(0)
+            0.000 s  c1 starts
+            2.123 s  c1 is in charge, epoch 1
+            2.263 s  c1 writes: nobody holds term 0
+            2.303 s  c1 writes: a holds term 1: the pool had no holder
+            2.390 s  a's workload runs in term 1
+            10.000 s  — PowerOff(0)
+            12.977 s  c1 writes: b holds term 2: the holder fell silent and its lease ran out
+            13.049 s  b's workload runs in term 2
+            16.000 s  — StartAgent(0)
+            16.000 s  a's agent starts
+        "#]],
     );
     let (call, start) = (Millis(80), Millis(50));
     let bound = bounds(&world.setup.timings, &world.setup.charge, call, start).gap_crash;
@@ -103,25 +103,25 @@ fn the_holder_is_cut_off_both_ways_and_stops_before_the_takeover() {
         with(fair(3, 1), faults),
         25 * S,
         expect![[r#"
-        0.000 s  — StartAgent(0)
-        0.000 s  a's agent starts
-        0.000 s  — StartAgent(1)
-        0.000 s  b's agent starts
-        0.000 s  — StartAgent(2)
-        0.000 s  c's agent starts
-        0.000 s  — StartController(0)
-        0.000 s  c1 starts
-        2.123 s  c1 is in charge, epoch 1
-        2.263 s  c1 writes: nobody holds term 0
-        2.303 s  c1 writes: a holds term 1: the pool had no holder
-        2.402 s  a's workload runs in term 1
-        10.000 s  — CutAgent { agent: 0, cut: Cut { inward: true, outward: true } }
-        12.413 s  a closes term 1: no grant came in time
-        12.913 s  a's workload has stopped
-        12.977 s  c1 writes: b holds term 2: the holder fell silent and its lease ran out
-        13.056 s  b's workload runs in term 2
-        18.000 s  — CutAgent { agent: 0, cut: Cut { inward: false, outward: false } }
-    "#]],
+            0.000 s  — StartAgent(0)
+            0.000 s  a's agent starts
+            0.000 s  — StartAgent(1)
+            0.000 s  b's agent starts
+            0.000 s  — StartAgent(2)
+            0.000 s  c's agent starts
+            0.000 s  — StartController(0)
+            0.000 s  c1 starts
+            2.123 s  c1 is in charge, epoch 1
+            2.263 s  c1 writes: nobody holds term 0
+            2.303 s  c1 writes: a holds term 1: the pool had no holder
+            2.390 s  a's workload runs in term 1
+            10.000 s  — CutAgent { agent: 0, cut: Cut { inward: true, outward: true } }
+            12.413 s  a closes term 1: no grant came in time
+            12.913 s  a's workload has stopped
+            12.977 s  c1 writes: b holds term 2: the holder fell silent and its lease ran out
+            13.071 s  b's workload runs in term 2
+            18.000 s  — CutAgent { agent: 0, cut: Cut { inward: false, outward: false } }
+        "#]],
     );
     let bound = bounds(&world.setup.timings, &world.setup.charge, Millis(80), Millis(50)).gap_cut;
     assert!(world.gap_max <= bound.0 * MS, "{} us, at most {bound}", world.gap_max);
@@ -146,12 +146,12 @@ fn an_operator_asks_for_a_switchover() {
             2.123 s  c1 is in charge, epoch 1
             2.263 s  c1 writes: nobody holds term 0
             2.303 s  c1 writes: a holds term 1: the pool had no holder
-            2.402 s  a's workload runs in term 1
+            2.390 s  a's workload runs in term 1
             10.000 s  — Ask(Switchover { to: Some(MemberId("b")) })
             10.763 s  a closes term 1: the controller took the term back
             11.263 s  a's workload has stopped
             11.324 s  c1 writes: b holds term 2: asked for by ann
-            11.394 s  b's workload runs in term 2
+            11.396 s  b's workload runs in term 2
         "#]],
     );
     let bound = bounds(&world.setup.timings, &world.setup.charge, Millis(80), Millis(50)).gap_planned;
@@ -176,13 +176,13 @@ fn the_agent_of_the_holder_is_stopped_gracefully() {
             2.123 s  c1 is in charge, epoch 1
             2.263 s  c1 writes: nobody holds term 0
             2.303 s  c1 writes: a holds term 1: the pool had no holder
-            2.402 s  a's workload runs in term 1
+            2.390 s  a's workload runs in term 1
             10.000 s  — Leave { agent: 0, grace: 3000ms }
             10.161 s  a closes term 1: the controller took the term back
             10.661 s  a's workload has stopped
-            10.662 s  a's agent has left
-            10.722 s  c1 writes: b holds term 2: the holder's agent is being stopped
-            10.790 s  b's workload runs in term 2
+            10.661 s  a's agent has left
+            10.721 s  c1 writes: b holds term 2: the holder's agent is being stopped
+            10.815 s  b's workload runs in term 2
         "#]],
     );
     let bound = bounds(&world.setup.timings, &world.setup.charge, Millis(80), Millis(50)).gap_planned;
@@ -196,23 +196,23 @@ fn the_agent_of_the_holder_is_frozen() {
         with(fair(2, 1), faults),
         25 * S,
         expect![[r#"
-        0.000 s  — StartAgent(0)
-        0.000 s  a's agent starts
-        0.000 s  — StartAgent(1)
-        0.000 s  b's agent starts
-        0.000 s  — StartController(0)
-        0.000 s  c1 starts
-        2.123 s  c1 is in charge, epoch 1
-        2.263 s  c1 writes: nobody holds term 0
-        2.303 s  c1 writes: a holds term 1: the pool had no holder
-        2.411 s  a's workload runs in term 1
-        10.000 s  — FreezeAgent(0)
-        12.913 s  a's workload has stopped
-        12.977 s  c1 writes: b holds term 2: the holder fell silent and its lease ran out
-        13.086 s  b's workload runs in term 2
-        18.000 s  — ThawAgent(0)
-        18.000 s  a closes term 1: no grant came in time
-    "#]],
+            0.000 s  — StartAgent(0)
+            0.000 s  a's agent starts
+            0.000 s  — StartAgent(1)
+            0.000 s  b's agent starts
+            0.000 s  — StartController(0)
+            0.000 s  c1 starts
+            2.123 s  c1 is in charge, epoch 1
+            2.263 s  c1 writes: nobody holds term 0
+            2.303 s  c1 writes: a holds term 1: the pool had no holder
+            2.405 s  a's workload runs in term 1
+            10.000 s  — FreezeAgent(0)
+            12.913 s  a's workload has stopped
+            12.977 s  c1 writes: b holds term 2: the holder fell silent and its lease ran out
+            13.048 s  b's workload runs in term 2
+            18.000 s  — ThawAgent(0)
+            18.000 s  a closes term 1: no grant came in time
+        "#]],
     );
 }
 
@@ -223,23 +223,23 @@ fn the_whole_device_of_the_holder_is_suspended() {
         with(fair(2, 1), faults),
         25 * S,
         expect![[r#"
-        0.000 s  — StartAgent(0)
-        0.000 s  a's agent starts
-        0.000 s  — StartAgent(1)
-        0.000 s  b's agent starts
-        0.000 s  — StartController(0)
-        0.000 s  c1 starts
-        2.123 s  c1 is in charge, epoch 1
-        2.263 s  c1 writes: nobody holds term 0
-        2.303 s  c1 writes: a holds term 1: the pool had no holder
-        2.411 s  a's workload runs in term 1
-        10.000 s  — FreezeHost(0)
-        12.977 s  c1 writes: b holds term 2: the holder fell silent and its lease ran out
-        13.057 s  b's workload runs in term 2
-        18.000 s  — WakeHost(0)
-        18.000 s  a's workload has stopped
-        18.000 s  a closes term 1: no grant came in time
-    "#]],
+            0.000 s  — StartAgent(0)
+            0.000 s  a's agent starts
+            0.000 s  — StartAgent(1)
+            0.000 s  b's agent starts
+            0.000 s  — StartController(0)
+            0.000 s  c1 starts
+            2.123 s  c1 is in charge, epoch 1
+            2.263 s  c1 writes: nobody holds term 0
+            2.303 s  c1 writes: a holds term 1: the pool had no holder
+            2.405 s  a's workload runs in term 1
+            10.000 s  — FreezeHost(0)
+            12.977 s  c1 writes: b holds term 2: the holder fell silent and its lease ran out
+            13.080 s  b's workload runs in term 2
+            18.000 s  — WakeHost(0)
+            18.000 s  a's workload has stopped
+            18.000 s  a closes term 1: no grant came in time
+        "#]],
     );
     assert_eq!(world.checks.woken_past_end, 1, "the workload itself may act for an instant as it wakes up");
 }
@@ -250,21 +250,21 @@ fn a_controller_dies_and_the_next_takes_over_while_the_workload_goes_on() {
         with(slower(6_000), [(10 * S, Fault::KillController(0))]),
         20 * S,
         expect![[r#"
-        0.000 s  — StartAgent(0)
-        0.000 s  a's agent starts
-        0.000 s  — StartAgent(1)
-        0.000 s  b's agent starts
-        0.000 s  — StartController(0)
-        0.000 s  c1 starts
-        1.000 s  — StartController(1)
-        1.000 s  c2 starts
-        2.123 s  c1 is in charge, epoch 1
-        2.263 s  c1 writes: nobody holds term 0
-        2.303 s  c1 writes: a holds term 1: the pool had no holder
-        2.379 s  a's workload runs in term 1
-        10.000 s  — KillController(0)
-        12.083 s  c2 is in charge, epoch 2
-    "#]],
+            0.000 s  — StartAgent(0)
+            0.000 s  a's agent starts
+            0.000 s  — StartAgent(1)
+            0.000 s  b's agent starts
+            0.000 s  — StartController(0)
+            0.000 s  c1 starts
+            1.000 s  — StartController(1)
+            1.000 s  c2 starts
+            2.123 s  c1 is in charge, epoch 1
+            2.263 s  c1 writes: nobody holds term 0
+            2.303 s  c1 writes: a holds term 1: the pool had no holder
+            2.392 s  a's workload runs in term 1
+            10.000 s  — KillController(0)
+            12.083 s  c2 is in charge, epoch 2
+        "#]],
     );
     assert_eq!(world.gap_max, 0);
 }
@@ -275,23 +275,23 @@ fn a_controller_gives_its_charge_back() {
         with(fair(2, 2), [(10 * S, Fault::GiveBack(0))]),
         16 * S,
         expect![[r#"
-        0.000 s  — StartAgent(0)
-        0.000 s  a's agent starts
-        0.000 s  — StartAgent(1)
-        0.000 s  b's agent starts
-        0.000 s  — StartController(0)
-        0.000 s  c1 starts
-        1.000 s  — StartController(1)
-        1.000 s  c2 starts
-        2.123 s  c1 is in charge, epoch 1
-        2.263 s  c1 writes: nobody holds term 0
-        2.303 s  c1 writes: a holds term 1: the pool had no holder
-        2.379 s  a's workload runs in term 1
-        10.000 s  — GiveBack(0)
-        10.000 s  c1 is not in charge
-        10.040 s  c1 has given the charge back and ends
-        10.680 s  c2 is in charge, epoch 2
-    "#]],
+            0.000 s  — StartAgent(0)
+            0.000 s  a's agent starts
+            0.000 s  — StartAgent(1)
+            0.000 s  b's agent starts
+            0.000 s  — StartController(0)
+            0.000 s  c1 starts
+            1.000 s  — StartController(1)
+            1.000 s  c2 starts
+            2.123 s  c1 is in charge, epoch 1
+            2.263 s  c1 writes: nobody holds term 0
+            2.303 s  c1 writes: a holds term 1: the pool had no holder
+            2.392 s  a's workload runs in term 1
+            10.000 s  — GiveBack(0)
+            10.000 s  c1 is not in charge
+            10.040 s  c1 has given the charge back and ends
+            10.680 s  c2 is in charge, epoch 2
+        "#]],
     );
     assert_eq!(world.gap_max, 0);
 }
@@ -303,23 +303,23 @@ fn the_record_is_deleted_under_a_running_controller() {
         with(fair(2, 1), faults),
         16 * S,
         expect![[r#"
-        0.000 s  — StartAgent(0)
-        0.000 s  a's agent starts
-        0.000 s  — StartAgent(1)
-        0.000 s  b's agent starts
-        0.000 s  — StartController(0)
-        0.000 s  c1 starts
-        2.123 s  c1 is in charge, epoch 1
-        2.263 s  c1 writes: nobody holds term 0
-        2.303 s  c1 writes: a holds term 1: the pool had no holder
-        2.411 s  a's workload runs in term 1
-        10.000 s  — Edit(DeleteAnchor)
-        10.000 s  somebody deletes the anchor
-        10.663 s  c1 writes: a holds term 2: the record was gone and was built anew
-        11.353 s  a closes term 1: a newer term was granted
-        11.853 s  a's workload has stopped
-        11.873 s  a's workload runs in term 2
-    "#]],
+            0.000 s  — StartAgent(0)
+            0.000 s  a's agent starts
+            0.000 s  — StartAgent(1)
+            0.000 s  b's agent starts
+            0.000 s  — StartController(0)
+            0.000 s  c1 starts
+            2.123 s  c1 is in charge, epoch 1
+            2.263 s  c1 writes: nobody holds term 0
+            2.303 s  c1 writes: a holds term 1: the pool had no holder
+            2.405 s  a's workload runs in term 1
+            10.000 s  — Edit(DeleteAnchor)
+            10.000 s  somebody deletes the anchor
+            10.663 s  c1 writes: a holds term 2: the record was gone and was built anew
+            11.353 s  a closes term 1: a newer term was granted
+            11.853 s  a's workload has stopped
+            11.873 s  a's workload runs in term 2
+        "#]],
     );
 }
 
@@ -342,7 +342,7 @@ fn both_controllers_are_cut_off_from_the_hub_for_a_while() {
             2.123 s  c1 is in charge, epoch 1
             2.263 s  c1 writes: nobody holds term 0
             2.303 s  c1 writes: a holds term 1: the pool had no holder
-            2.379 s  a's workload runs in term 1
+            2.392 s  a's workload runs in term 1
             10.000 s  — CutController { controller: 0, cut: Cut { inward: true, outward: true } }
             10.000 s  — CutController { controller: 1, cut: Cut { inward: true, outward: true } }
             11.880 s  c1 is not in charge
@@ -351,7 +351,7 @@ fn both_controllers_are_cut_off_from_the_hub_for_a_while() {
             20.000 s  — CutController { controller: 0, cut: Cut { inward: false, outward: false } }
             20.000 s  — CutController { controller: 1, cut: Cut { inward: false, outward: false } }
             20.280 s  c2 is in charge, epoch 2
-            20.427 s  a's workload runs in term 1
+            20.424 s  a's workload runs in term 1
         "#]],
     );
 }
@@ -371,7 +371,7 @@ fn an_operator_vouches_for_a_dead_holder() {
             2.123 s  c1 is in charge, epoch 1
             2.263 s  c1 writes: nobody holds term 0
             2.303 s  c1 writes: a holds term 1: the pool had no holder
-            2.411 s  a's workload runs in term 1
+            2.405 s  a's workload runs in term 1
             10.000 s  — AskFenced { to: None }
             10.743 s  c1 writes: b holds term 2: asked for by ann, who vouched that the old holder was not running
             10.822 s  b's workload runs in term 2
@@ -387,21 +387,21 @@ fn a_paused_pool_stays_where_it_is() {
         with(fair(2, 1), faults),
         25 * S,
         expect![[r#"
-        0.000 s  — StartAgent(0)
-        0.000 s  a's agent starts
-        0.000 s  — StartAgent(1)
-        0.000 s  b's agent starts
-        0.000 s  — StartController(0)
-        0.000 s  c1 starts
-        2.123 s  c1 is in charge, epoch 1
-        2.263 s  c1 writes: nobody holds term 0
-        2.303 s  c1 writes: a holds term 1: the pool had no holder
-        2.411 s  a's workload runs in term 1
-        10.000 s  — Ask(Pause)
-        12.000 s  — PowerOff(0)
-        20.000 s  — Ask(Resume)
-        20.183 s  c1 writes: b holds term 2: the holder fell silent and its lease ran out
-        20.256 s  b's workload runs in term 2
-    "#]],
+            0.000 s  — StartAgent(0)
+            0.000 s  a's agent starts
+            0.000 s  — StartAgent(1)
+            0.000 s  b's agent starts
+            0.000 s  — StartController(0)
+            0.000 s  c1 starts
+            2.123 s  c1 is in charge, epoch 1
+            2.263 s  c1 writes: nobody holds term 0
+            2.303 s  c1 writes: a holds term 1: the pool had no holder
+            2.405 s  a's workload runs in term 1
+            10.000 s  — Ask(Pause)
+            12.000 s  — PowerOff(0)
+            20.000 s  — Ask(Resume)
+            20.183 s  c1 writes: b holds term 2: the holder fell silent and its lease ran out
+            20.277 s  b's workload runs in term 2
+        "#]],
     );
 }

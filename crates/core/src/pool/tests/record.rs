@@ -52,7 +52,7 @@ fn a_write_that_failed_is_tried_again_after_a_read() {
             10 grant a term=5 nonce=1 ttl=15000
             50 revoke a term=5
             60 write b term=6 epoch=3 ttl=15000 over 1
-            71 wake 1000
+            71 wake 1010
             1070 read
             2080 read
             2090 write b term=6 epoch=3 ttl=15000 over 2
@@ -124,7 +124,8 @@ fn a_deleted_record_is_remembered_until_it_is_rebuilt() {
         &format!(
             "{RUNS}
             400000 tick
-            400001 answer a quick active
+            401000 tick
+            401001 answer a quick active
             405010 tick
             405020 none
             405030 write_failed
@@ -142,10 +143,12 @@ fn a_deleted_record_is_remembered_until_it_is_rebuilt() {
             0 hello b
             10 grant a term=5 nonce=1 ttl=15000
             400000 read
-            400000 hello a
-            400001 grant a term=5 nonce=3 ttl=15000
+            401000 hello a
+            401000 hello b
+            401001 grant a term=5 nonce=3 ttl=15000
             405020 write a term=6 epoch=3 ttl=15000 over none
             406030 read
+            406030 hello b
             406040 write a term=6 epoch=3 ttl=15000 over none
             406041 read
             406050 write a term=6 epoch=3 ttl=15000 over none
