@@ -67,7 +67,7 @@ fn kind(plan: &Plan) -> &'static str {
         Step::Fence => Some("fence"),
         Step::Revoke { .. } => Some("revoke"),
         Step::Settle { .. } => Some("settle"),
-        Step::Claim | Step::Renew { .. } | Step::Probe { .. } => None,
+        Step::Claim | Step::Renew { .. } | Step::Probe { .. } | Step::Hear { .. } => None,
     };
     match plan.steps.iter().find_map(rank) {
         Some(kind) => kind,

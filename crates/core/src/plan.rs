@@ -40,6 +40,9 @@ pub struct View {
     pub given: Option<(MemberId, Term)>,
     /// A revoke has been sent to the holder and not been answered yet: for this wish.
     pub revoking: Option<Wish>,
+    /// Until when the former holder is given the chance to answer before another takes over; `None`: not begun.
+    #[serde(default)]
+    pub patience: Option<Time>,
     /// What was seen.
     pub seen: BTreeMap<MemberId, MemberSeen>,
     /// The newest term heard of from anybody.
@@ -76,6 +79,11 @@ pub enum Step {
     Probe {
         /// Whom.
         members: Vec<MemberId>,
+    },
+    /// Ask a holder whose lease has lapsed whether it goes on, before another takes over.
+    Hear {
+        /// Whom.
+        member: MemberId,
     },
     /// Take the holder's term back.
     Revoke {
@@ -179,6 +187,14 @@ pub enum Waiting {
     FreshAnswer {
         /// Who.
         member: MemberId,
+    },
+    /// A standby is ready, but nobody could ask the former holder of late: it may be well.
+    #[error("asking {member} whether it goes on before another takes over, at most {left}")]
+    Hearing {
+        /// Who held.
+        member: MemberId,
+        /// How long it is waited for.
+        left: Millis,
     },
     /// Too many unplanned changes.
     #[error("{count} unplanned changes within {window}: a person is needed (switchover or failover moves the pool)")]
@@ -337,6 +353,8 @@ impl View {
                 why: Some(trouble.failure.clone()),
             });
             self.probe_standbys(holder, plan);
+        } else if self.is_overdue(holder) {
+            plan.steps.push(Step::Probe { members: vec![holder.clone()] });
         }
     }
 
@@ -356,11 +374,21 @@ impl View {
             self.keep(holder, anchor.term, plan);
             return;
         }
+        let unasked = wish.is_none() && self.may_be_well(anchor, holder);
         let wish = wish.unwrap_or_else(Wish::holder_silent);
-        if !self.may_move(anchor, &wish, plan) || !self.replace(anchor, holder, &wish, plan) {
-            // A holder that comes back goes on in its own term.
-            self.keep(holder, anchor.term, plan);
+        if self.may_move(anchor, &wish, plan) {
+            if unasked && self.is_ready_to_replace(anchor, holder, &wish) {
+                let left = self.patience.map_or(self.policy.timings.patience(), |until| self.now.mono.until(until));
+                plan.waiting.push(Waiting::Hearing { member: holder.clone(), left });
+                plan.steps.push(Step::Hear { member: holder.clone() });
+                return;
+            }
+            if self.replace(anchor, holder, &wish, plan) {
+                return;
+            }
         }
+        // A holder that comes back goes on in its own term.
+        self.keep(holder, anchor.term, plan);
     }
 
     fn without_holder(&self, anchor: &Anchor, plan: &mut Plan) {
@@ -433,6 +461,7 @@ impl Waiting {
             Self::NoFitStandby { .. } => "no_fit_standby",
             Self::EveryoneSilent => "everyone_silent",
             Self::FreshAnswer { .. } => "fresh_answer",
+            Self::Hearing { .. } => "hearing",
             Self::FlapGuard { .. } => "flap_guard",
             Self::MassFailure { .. } => "mass_failure",
             Self::AllOff => "all_off",

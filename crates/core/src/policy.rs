@@ -73,6 +73,11 @@ impl Timings {
         self.call_timeout.times(2)
     }
 
+    /// How long a holder whose lease has lapsed is waited for that nobody could ask of late: one pause and one call.
+    pub fn patience(&self) -> Millis {
+        self.retry + self.call_timeout
+    }
+
     /// Why these timings cannot keep a lease alive, or cannot be proven; empty if they can.
     pub fn check(&self) -> Vec<BadTiming> {
         let mut bad = Vec::new();

@@ -165,6 +165,8 @@ pub struct Pool {
     record: RecordState,
     grantor: Option<Grantor>,
     revoking: Option<Wish>,
+    /// Until when the former holder is waited for before another takes over. Begun once per lapse.
+    patience: Option<Time>,
     founding: BTreeSet<MemberId>,
     seen: BTreeMap<MemberId, MemberSeen>,
     contacts: BTreeMap<MemberId, Contact>,
@@ -203,6 +205,7 @@ impl Pool {
             record: RecordState::default(),
             grantor: None,
             revoking: None,
+            patience: None,
             founding: BTreeSet::new(),
             seen: BTreeMap::new(),
             contacts: BTreeMap::new(),
@@ -265,6 +268,7 @@ impl Pool {
             standing: self.standing(now.mono),
             given: self.grantor.as_ref().and_then(Grantor::given).map(|(member, term)| (member.clone(), term)),
             revoking: self.revoking.clone(),
+            patience: self.patience,
             seen: self.seen.clone(),
             term_seen: self.term_seen,
             brake: self.brake,
@@ -308,6 +312,7 @@ impl Pool {
         self.record.out_of_charge();
         self.grantor = None;
         self.revoking = None;
+        self.patience = None;
         self.founding.clear();
         self.calls.clear();
         for contact in self.contacts.values_mut() {
@@ -322,6 +327,9 @@ impl Pool {
         self.expire_calls(now.mono);
         self.meet_members();
         self.note_fitness(now.mono);
+        if matches!(self.standing(now.mono), Standing::MayRunUntil(_)) {
+            self.patience = None;
+        }
         if self.charge.is_some() {
             self.read_record_in_time(now.mono);
             self.found(now);
@@ -373,6 +381,7 @@ impl Pool {
             .chain(charge)
             .chain(contacts)
             .chain(self.record.next_read())
+            .chain(self.patience)
             .filter(|at| *at > now)
             .min();
         let latest = now + timings.renew;

@@ -95,6 +95,7 @@ pub(crate) fn step(step: &Step) -> String {
             let names: Vec<&str> = members.iter().map(ha_core::ids::MemberId::as_str).collect();
             format!("ask {}", names.join(", "))
         }
+        Step::Hear { member } => format!("ask {member} whether it goes on"),
         Step::Revoke { member, term, wish } => format!("take term {term} back from {member}: {wish}"),
         Step::Fence => "take the operator's word that the holder is not running".to_owned(),
         Step::Appoint { member, term, reason } => format!("give term {term} to {member}: {reason}"),

@@ -21,6 +21,7 @@ fn decided(sentence: &str, at: i64) -> Entry {
         standing: Standing::Free(Free::Lapsed),
         given: None,
         revoking: None,
+        patience: None,
         seen: BTreeMap::new(),
         term_seen: Term(3),
         brake: Brake::Off,

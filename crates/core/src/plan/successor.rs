@@ -26,6 +26,31 @@ impl View {
         answer.is_some_and(|answer| answer.age(self.now.mono) <= self.policy.timings.fresh())
     }
 
+    /// Whether a holder in no known trouble ought to have answered by now.
+    pub(super) fn is_overdue(&self, holder: &MemberId) -> bool {
+        let timings = &self.policy.timings;
+        let answer = self.seen.get(holder).and_then(|seen| seen.answer.as_ref());
+        answer.is_some_and(|answer| answer.age(self.now.mono) > timings.renew + timings.call_timeout)
+    }
+
+    /// Whether a holder whose lease has lapsed may be well: all that is against it is that it could not be asked,
+    /// and it has not been waited for yet.
+    pub(super) fn may_be_well(&self, anchor: &Anchor, holder: &MemberId) -> bool {
+        let unasked = |reason: &Unfit| match reason {
+            Unfit::NotHeard | Unfit::Stale { .. } => true,
+            Unfit::Silent { why, .. } => !why.is_about_member(),
+            _ => false,
+        };
+        self.patience.is_none_or(|until| self.now.mono < until)
+            && self.members.contains(holder)
+            && self.against(anchor, holder).iter().all(unasked)
+    }
+
+    /// Whether somebody else could be appointed at this moment.
+    pub(super) fn is_ready_to_replace(&self, anchor: &Anchor, holder: &MemberId, wish: &Wish) -> bool {
+        self.candidate(anchor, Some(holder), wish, &mut Plan::default()).is_some_and(|best| best != *holder)
+    }
+
     /// Whether anybody but `holder` is fit, or has not been heard yet and may turn out to be.
     pub(super) fn somebody_may_be_fit(&self, anchor: &Anchor, holder: Option<&MemberId>) -> bool {
         self.members.iter().filter(|member| Some(*member) != holder).any(|member| {

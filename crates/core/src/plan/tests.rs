@@ -37,6 +37,7 @@ fn shown(plan: &Plan) -> String {
             Step::Claim => "claim".to_owned(),
             Step::Renew { member, term } => format!("renew {member} {term}"),
             Step::Probe { members } => format!("probe {}", listed_names(members)),
+            Step::Hear { member } => format!("hear {member}"),
             Step::Revoke { member, term, wish } => format!("revoke {member} {term}: {wish}"),
             Step::Fence => "fence".to_owned(),
             Step::Appoint { member, term, reason } => format!("appoint {member} {term}: {reason}"),
@@ -71,6 +72,7 @@ fn all_well() -> View {
         standing: Standing::MayRunUntil(NOW + Millis(10_000)),
         given: Some((member("a"), Term(5))),
         revoking: None,
+        patience: None,
         term_seen: Term(5),
         brake: Brake::Off,
         now: Now { mono: NOW, wall: WallTime(1_000_000) },
@@ -120,6 +122,7 @@ fn apply(view: &mut View, phrase: &Line<'_>) {
             (view.standing, view.given) = (Standing::Free(Free::Released { member, term }), None);
         }
         "fenced" => (view.standing, view.given) = (Standing::Free(Free::Fenced), None),
+        "patience" => view.patience = Some(NOW + Millis(phrase.or("left", 0))),
         "revoking" => view.revoking = Some(wish(phrase)),
         "paused" => anchor.paused = Some(Mark { by: "anna".to_owned(), at: WallTime(0) }),
         "maintenance" => {
@@ -142,6 +145,7 @@ fn apply_seen(seen: &mut MemberSeen, phrase: &Line<'_>) {
     let answer = seen.answer.as_mut().expect("an answer");
     match phrase.word() {
         "silent" => fail(seen, CallFailure::TimedOut),
+        "throttled" => fail(seen, CallFailure::Throttled),
         "offline" => fail(seen, CallFailure::Offline),
         "no_module" => fail(seen, CallFailure::NotFound),
         "unheard" => *seen = MemberSeen::default(),

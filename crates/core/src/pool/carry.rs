@@ -21,6 +21,11 @@ impl Pool {
                         self.quick_hello(now.mono, member);
                     }
                 }
+                Step::Hear { member } => {
+                    let patience = self.spec.policy.timings.patience();
+                    self.patience.get_or_insert(now.mono + patience);
+                    self.quick_hello(now.mono, member);
+                }
                 Step::Revoke { member, term, wish } => {
                     decided |= self.revoking.as_ref() != Some(wish);
                     self.revoking = Some(wish.clone());
@@ -63,7 +68,7 @@ impl Pool {
                 anchor.ttl = self.spec.policy.timings.ttl;
             }
             Step::Settle { request, refused } => settle(&mut anchor, request, refused.as_ref(), now),
-            Step::Renew { .. } | Step::Probe { .. } | Step::Revoke { .. } | Step::Fence => {}
+            Step::Renew { .. } | Step::Probe { .. } | Step::Hear { .. } | Step::Revoke { .. } | Step::Fence => {}
         }
         anchor
     }

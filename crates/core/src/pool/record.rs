@@ -191,7 +191,7 @@ impl Pool {
         self.term_seen = self.term_seen.max(anchor.term).max(last);
         let moved = self.record.known().is_none_or(|known| known.term != anchor.term || known.holder != anchor.holder);
         if moved {
-            self.revoking = None;
+            (self.revoking, self.patience) = (None, None);
             if let Some(grantor) = &mut self.grantor {
                 grantor.moved();
             }

@@ -110,7 +110,7 @@ impl Script {
             "mirrored" => Fact::Mirrored { member: member(line.word()), done: !line.has("failed") },
             "members" => Fact::Members(line.words().map(member).collect()),
             "tick" => Fact::Tick,
-            "fail" => Fact::Failed { call: self.call(line), failure: CallFailure::TimedOut },
+            "fail" => Fact::Failed { call: self.call(line), failure: failure(line) },
             _ => self.answer(line),
         }
     }
@@ -168,6 +168,10 @@ impl Script {
             _ => {}
         }
     }
+}
+
+fn failure(line: &Line<'_>) -> CallFailure {
+    if line.has("throttled") { CallFailure::Throttled } else { CallFailure::TimedOut }
 }
 
 fn anchor(line: &Line<'_>) -> Anchor {

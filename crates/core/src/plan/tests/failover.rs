@@ -49,6 +49,60 @@ fn a_holder_that_is_back_in_time_keeps_its_term() {
 }
 
 #[test]
+fn a_holder_that_nobody_could_ask_is_heard_before_another_takes_over() {
+    for unasked in ["a old", "a old age=60000", "a throttled", "a unheard"] {
+        check(
+            &format!("{unasked}; lapsed"),
+            expect![[r#"
+                hear a
+                [hearing] asking a whether it goes on before another takes over, at most 4.0 s
+            "#]],
+        );
+        check(
+            &format!("{unasked}; lapsed; patience left=1"),
+            expect![[r#"
+                hear a
+                [hearing] asking a whether it goes on before another takes over, at most 1 ms
+            "#]],
+        );
+        check(
+            &format!("{unasked}; lapsed; patience"),
+            expect![[r#"
+                appoint b 6: the holder fell silent and its lease ran out
+            "#]],
+        );
+    }
+    // Nobody is heard who is known not to answer, or must not hold.
+    for (gone, expected) in [
+        ("a silent", "appoint b 6: the holder fell silent and its lease ran out\n"),
+        ("a old; a disabled", "appoint b 6: the holder is disabled in IoT Hub\n"),
+        ("a old; members b c", "appoint b 6: the holder is no member of the pool any more\n"),
+        ("a old; a starting", "appoint b 6: the holder fell silent and its lease ran out\n"),
+    ] {
+        let mut view = all_well();
+        phrases(&format!("{gone}; lapsed")).for_each(|phrase| apply(&mut view, &phrase));
+        assert_eq!(shown(&plan(&view)), expected, "{gone}");
+    }
+}
+
+#[test]
+fn a_holder_whose_answer_is_overdue_is_asked_while_its_lease_lasts() {
+    check(
+        "a old age=7000",
+        expect![[r#"
+        renew a 5
+    "#]],
+    );
+    check(
+        "a old age=7001",
+        expect![[r#"
+        renew a 5
+        probe a
+    "#]],
+    );
+}
+
+#[test]
 fn without_a_fit_standby_the_term_is_not_bumped() {
     check(
         "a offline; lapsed; b silent; maintenance c",

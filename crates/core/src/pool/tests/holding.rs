@@ -46,9 +46,9 @@ fn a_call_that_nobody_ends_is_ended_in_time() {
             0 hello b
             10 grant a term=5 nonce=1 ttl=15000
             7009 read
-            7010 hello a
+            7009 hello a
             7010 hello b
-            7011 wake 10010
+            7011 wake 10009
             8020 grant a term=5 nonce=3 ttl=15000
         "#]],
     );
@@ -135,6 +135,72 @@ fn whoever_is_silent_is_called_once_per_retry() {
             6400 revoke a term=5
             6400 hello b
             7500 revoke a term=5
+        "#]],
+    );
+}
+
+/// Up to the lapse IoT Hub throttles every call to `a`, and then lets `b` answer first.
+const THROTTLED: &str = "3010 fail a grant throttled; 3020 fail a quick throttled; 14000 tick; 14005 read a; \
+    14010 fail a quick throttled; 14020 answer b quick; 15021 tick;";
+
+#[test]
+fn a_healthy_holder_that_could_not_be_asked_goes_on_in_its_term() {
+    check(
+        &format!("{RUNS} {THROTTLED} 15022 wake; 15050 answer a quick; 15060 answer a grant active"),
+        expect![[r#"
+            0 read
+            0 hello a
+            0 hello b
+            10 grant a term=5 nonce=1 ttl=15000
+            3010 hello a
+            14000 read
+            14000 hello a
+            14000 hello b
+            15021 hello a
+            15022 wake 18021
+            15050 grant a term=5 nonce=4 ttl=15000
+        "#]],
+    );
+}
+
+#[test]
+fn a_dead_holder_that_could_not_be_asked_is_replaced_after_one_call() {
+    check(
+        &format!("{RUNS} {THROTTLED} 15050 fail a quick; 15060 written"),
+        expect![[r#"
+            0 read
+            0 hello a
+            0 hello b
+            10 grant a term=5 nonce=1 ttl=15000
+            3010 hello a
+            14000 read
+            14000 hello a
+            14000 hello b
+            15021 hello a
+            15050 write b term=6 epoch=3 ttl=15000 over 2
+            15060 grant b term=6 nonce=3 ttl=15000
+        "#]],
+    );
+    // And if IoT Hub goes on throttling, when the patience ends.
+    check(
+        &format!(
+            "{RUNS} {THROTTLED} 15050 fail a quick throttled; 16050 tick; 17000 fail a quick throttled; \
+            18000 tick; 18010 answer b quick; 19005 tick; 19006 read a; 19020 tick; 19021 tick"
+        ),
+        expect![[r#"
+            0 read
+            0 hello a
+            0 hello b
+            10 grant a term=5 nonce=1 ttl=15000
+            3010 hello a
+            14000 read
+            14000 hello a
+            14000 hello b
+            15021 hello a
+            16050 hello a
+            18000 hello a
+            19005 read
+            19021 write b term=6 epoch=3 ttl=15000 over 3
         "#]],
     );
 }
