@@ -3,9 +3,11 @@
 //! Reading asks the record and the agents themselves; changing writes a request into the record, which
 //! whichever controller is in charge picks up. No controller's address is needed.
 
+mod active;
 mod ask;
 pub mod check;
 mod report;
 
+pub use self::active::{Active, NotActive, wait_active};
 pub use self::ask::{AskError, ask, wait_settled};
 pub use self::report::{MemberReport, PoolReport, report};

@@ -3,7 +3,7 @@ use ha_core::ids::MemberId;
 
 use crate::commands::request::{Asked, RequestArgs, request};
 use crate::exit::Exit;
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::printer::Printer;
 
 /// Give the work to another member although the holder does not answer.
@@ -22,7 +22,7 @@ pub(crate) struct Args {
     to: Option<String>,
 
     /// The old holder is certainly not running; needs --yes
-    #[arg(long, requires = "yes")]
+    #[arg(long)]
     fenced: bool,
 
     #[command(flatten)]
@@ -30,6 +30,13 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit> {
+    if args.fenced && !args.request.is_sure() {
+        return Err(Failure::says(
+            Exit::Usage,
+            "--fenced needs --yes: it ends the wait for the old holder on your word",
+        )
+        .hint("--dry-run shows what would happen"));
+    }
     let verb = Verb::Failover { to: args.to.map(MemberId::new), fenced: args.fenced };
     request(Asked { pool: args.pool, verb, moves_work: true }, &args.request, printer).await
 }

@@ -1,18 +1,21 @@
-//! How a request reaches the controller in charge: written into the pool's record, and watched until it is settled.
+//! How a request reaches the controller in charge: written into the pool's record, and followed until it has come about.
+
+mod follow;
 
 use std::io::{BufRead, IsTerminal, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use ha_controller::config::{Config, Members, PoolConfig};
+use ha_controller::config::{Members, PoolConfig};
 use ha_controller::hub::Hub;
 use ha_controller::hub::iot::IotHub;
-use ha_controller::operate::{AskError, ask, wait_settled};
-use ha_core::anchor::{Anchor, Settled, Verb};
-use ha_core::ids::{MemberId, RequestId};
+use ha_controller::operate::{AskError, ask};
+use ha_core::anchor::{Anchor, Verb};
+use ha_core::ids::MemberId;
 use ha_core::time::WallTime;
 use jiff::Timestamp;
 use serde_json::json;
 
+use self::follow::{Follow, Goal};
 use super::common::{ConfigArgs, hub_failure, open_hub, pool};
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
@@ -33,17 +36,24 @@ pub(crate) struct RequestArgs {
     #[arg(short = 'n', long, conflicts_with = "yes")]
     dry_run: bool,
 
-    /// Do not wait until it has happened
+    /// Return as soon as it has been asked for
     #[arg(long)]
     no_wait: bool,
 
-    /// How long to wait until it has happened
+    /// How long to wait until it has happened: for a move, until the new holder says that it is active
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     timeout_s: u64,
 
     /// Why, for the history; it is kept short there
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
+}
+
+impl RequestArgs {
+    /// Whether nobody has to be asked: the answer is yes, or nothing is going to happen.
+    pub(crate) fn is_sure(&self) -> bool {
+        self.yes || self.dry_run
+    }
 }
 
 /// What is asked for, and how it is told.
@@ -70,17 +80,20 @@ pub(crate) async fn request(asked: Asked, args: &RequestArgs, printer: &Printer)
     if asked.moves_work && !args.yes && !confirmed()? {
         return Err(Failure::says(Exit::Refused, "nothing was asked for"));
     }
+    let goal = Goal::of(&asked.verb, &anchor);
     let by = by(args.reason.as_deref());
     let now = WallTime(Timestamp::now().as_millisecond());
     let id = ask(&hub, &pool.name, asked.verb, &by, now).await.map_err(ask_failure)?;
     if args.no_wait {
         printer.note(format_args!("asked for; request {id}"));
         if printer.wants_json() {
-            printer.json(&json!({ "request": id, "settled": false }));
+            printer.json(&json!({ "request": id, "settled": false, "active": false }));
         }
         return Ok(Exit::Ok);
     }
-    wait(&hub, &config, pool, &id, Duration::from_secs(args.timeout_s), printer).await
+    printer.note(format_args!("asked for; waiting for the controller in charge ({})", config.controller.control));
+    let deadline = Instant::now() + Duration::from_secs(args.timeout_s);
+    Follow { hub: &hub, pool, printer, deadline }.until(&goal, &id).await
 }
 
 async fn read(hub: &IotHub, pool: &PoolConfig) -> Result<Anchor> {
@@ -160,47 +173,6 @@ fn by(reason: Option<&str>) -> String {
     }
 }
 
-async fn wait(
-    hub: &IotHub,
-    config: &Config,
-    pool: &PoolConfig,
-    id: &RequestId,
-    timeout: Duration,
-    printer: &Printer,
-) -> Result<Exit> {
-    printer.note(format_args!("asked for; waiting for the controller in charge ({})", config.controller.control));
-    let mut told = String::new();
-    let show = |anchor: &Anchor| {
-        let holder = anchor.holder.as_ref().map_or("nobody", MemberId::as_str);
-        let status = anchor.status.as_deref().map(|status| format!(": {status}")).unwrap_or_default();
-        let line = format!("  {holder} holds term {}{status}", anchor.term);
-        if line != told {
-            printer.note(&line);
-            told = line;
-        }
-    };
-    let (settled, anchor) = wait_settled(hub, &pool.name, id, timeout, show).await.map_err(ask_failure)?;
-    tell(&settled, &anchor, printer);
-    Ok(if settled.refused.is_none() { Exit::Ok } else { Exit::Refused })
-}
-
-fn tell(settled: &Settled, anchor: &Anchor, printer: &Printer) {
-    if printer.wants_json() {
-        printer.json(&json!({
-            "request": settled.request, "settled": true, "refused": settled.refused,
-            "holder": anchor.holder, "term": anchor.term,
-        }));
-        return;
-    }
-    match &settled.refused {
-        Some(why) => printer.note(format_args!("refused: {why}")),
-        None => {
-            let holder = anchor.holder.as_ref().map_or("nobody", MemberId::as_str);
-            printer.line(format_args!("done: {holder} holds term {}", anchor.term));
-        }
-    }
-}
-
 fn ask_failure(error: AskError) -> Failure {
     match error {
         AskError::Hub(error) => hub_failure(error),
@@ -209,6 +181,8 @@ fn ask_failure(error: AskError) -> Failure {
         }
         AskError::TimedOut => Failure::new(Exit::TimedOut, error)
             .hint("see whether a controller runs: `iotedge-ha show POOL` says what the pool waits for"),
+        AskError::NotActive(_) => Failure::new(Exit::TimedOut, error)
+            .hint("`iotedge-ha show POOL` says how each member is; the controller goes on trying"),
         AskError::Contended => Failure::new(Exit::Failed, error).hint("try again"),
     }
 }

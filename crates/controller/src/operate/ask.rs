@@ -29,6 +29,9 @@ pub enum AskError {
     /// Nobody settled it in time.
     #[error("no controller has settled the request in time; it stays in the record")]
     TimedOut,
+    /// The request was carried out, and yet nobody is active.
+    #[error("the request was carried out, but the work has not been taken up in time: {0}")]
+    NotActive(super::active::NotActive),
 }
 
 /// Writes a request into the record of `pool`; gives its id.

@@ -2,11 +2,13 @@ use std::time::Duration;
 
 use ha_core::anchor::Verb;
 use ha_core::ids::MemberId;
+use ha_core::messages::HolderState;
+use ha_core::time::Millis;
 use iotedge_ha_controller::clock::{Clock, wall};
 use iotedge_ha_controller::operate::check::{self, Outcome};
-use iotedge_ha_controller::operate::{AskError, ask, report, wait_settled};
+use iotedge_ha_controller::operate::{AskError, NotActive, ask, report, wait_active, wait_settled};
 
-use crate::bench::{Bench, MEMBERS, POOL};
+use crate::bench::{Bench, MEMBERS, POOL, seat};
 
 /// What is not well, by check and subject.
 fn unwell(report: &check::Report) -> Vec<String> {
@@ -80,7 +82,15 @@ async fn an_operator_asks_and_is_told() {
     let minute = Duration::from_secs(60);
     let (settled, _) = wait_settled(&hub, &pool.name, &request, minute, |_| {}).await.expect("it is settled");
     assert_eq!(settled.refused, None);
-    bench.until_active("edge-c").await;
+    let active = wait_active(&hub, pool, None, minute, |_| {}).await.expect("it becomes active");
+    assert_eq!(active.holder, MemberId::new("edge-c"));
+    let answer = hub.peek(&seat("edge-c"), Millis(2_000)).await.expect("it answers");
+    assert_eq!((answer.state, answer.term), (HolderState::Active, active.term));
+    // Nobody has been asked to relieve it, so it never comes about, and that is said.
+    let relieved = MemberId::new("edge-c");
+    let waited = wait_active(&hub, pool, Some(&relieved), Duration::from_millis(200), |_| {}).await;
+    let Err(AskError::NotActive(NotActive::StillHeld { holder, .. })) = waited else { panic!("{waited:?}") };
+    assert_eq!(holder, relieved);
     let nobody = Verb::Switchover { to: Some(MemberId::new("edge-z")) };
     let request = ask(&hub, &pool.name, nobody, "eve", wall()).await.expect("it is written");
     let (settled, _) = wait_settled(&hub, &pool.name, &request, minute, |_| {}).await.expect("it is settled");
