@@ -51,7 +51,7 @@ impl Emulator {
         let access = Access::new(secrets.policies, &names(&options), options.entra.clone(), issuer);
         let access = if options.disable_local_auth { access.without_local_auth() } else { access };
         let access = access.with_authorities(Authorities::read(&options.device_authorities)?);
-        let shell = Arc::new(Shell::new(hub, access));
+        let shell = Arc::new(Shell::new(hub, access).with_connect_rate(options.connect_rate));
         shell.gate.set(options.throttling);
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let control_token = options.control_token.clone();
@@ -65,8 +65,15 @@ impl Emulator {
         };
         let doorstep = Doorstep::new(options.strangers.per_source, options.strangers.in_all);
         let (config, signpost) = (identity.config, Arc::new(signpost));
-        let (tasks_of, stop_of) = (tasks.clone(), stop.clone());
-        let door = Door { name: listen::HTTPS, config, signpost, doorstep, tasks: tasks_of, stop: stop_of };
+        let door = Door {
+            name: listen::HTTPS,
+            config,
+            signpost,
+            doorstep,
+            login_within: options.login_within,
+            tasks: tasks.clone(),
+            stop: stop.clone(),
+        };
         open_amqp(&options, &door).await;
         open_doors(&app, https, mqtt, door);
         tasks.spawn(jobs::run(Arc::clone(&shell), stop.clone()));

@@ -5,6 +5,7 @@
 
 mod body;
 mod bulk;
+mod c2d;
 mod configuration;
 mod dice;
 mod expect;
@@ -31,6 +32,7 @@ use serde_json::Value;
 
 pub use body::{DeviceBody, ModuleBody};
 pub use bulk::BulkOutcome;
+pub use c2d::{Ack, CloudMessage, Received, Settlement};
 pub use dice::Dice;
 pub use expect::Expect;
 pub use identity::{Authentication, Id, Key};
@@ -40,6 +42,7 @@ pub use link::{Attached, Channel, LinkView, Proof, Session, Subscriptions};
 pub use refusal::{Code, Refusal};
 pub use registry::Shown;
 pub use saved::Saved;
+pub(crate) use time::print as print_time;
 
 use configuration::Configuration;
 use identity::Device;
@@ -59,6 +62,8 @@ pub struct Hub {
     dice: Dice,
     last_ticks: u64,
     revision: u64,
+    /// When time alone next changes a queue of messages.
+    mail_due: Option<Timestamp>,
     effects: Vec<Effect>,
 }
 
@@ -73,6 +78,31 @@ pub enum Effect {
         version: u64,
         /// The patch as it came, or the whole section after a replacement, with `$version`.
         body: Value,
+    },
+    /// A cloud-to-device message goes out.
+    Message {
+        /// Over which connection.
+        session: Session,
+        /// The topic with its properties.
+        topic: String,
+        /// The body.
+        payload: Vec<u8>,
+        /// What an acknowledgement completes; `None` when none is awaited.
+        receipt: Option<u64>,
+    },
+    /// A device is done with a message.
+    MessageCompleted {
+        /// Whose.
+        id: Id,
+    },
+    /// A message was dropped.
+    MessageLost {
+        /// Whose.
+        id: Id,
+        /// Which.
+        sequence: u64,
+        /// Why, for the log.
+        reason: &'static str,
     },
     /// A connection is to be closed.
     Cut {
@@ -117,6 +147,7 @@ impl Hub {
             dice,
             last_ticks: 0,
             revision: 0,
+            mail_due: None,
             effects: Vec::new(),
         }
     }

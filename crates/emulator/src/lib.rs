@@ -29,6 +29,6 @@ mod tls;
 pub use access::{Authority, Entra, Principal, Role};
 pub use emulator::Emulator;
 pub use error::Error;
-pub use options::{Options, Seed, Strangers};
+pub use options::{ConnectRate, Options, Seed, Strangers};
 pub use running::Running;
 pub use shell::{Connection, Message};

@@ -27,7 +27,6 @@ pub(crate) const HTTPS: &str = "HTTPS";
 pub(crate) const MQTT: &str = "MQTT";
 /// Open connections of one door.
 const CONNECTIONS_MAX: usize = 20_000;
-const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 
 /// A port, and what is behind it.
 #[derive(Clone)]
@@ -37,6 +36,8 @@ pub(crate) struct Door {
     pub(crate) config: Arc<ServerConfig>,
     pub(crate) signpost: Arc<Signpost>,
     pub(crate) doorstep: Doorstep,
+    /// For the handshake, and again for what a client logs in with.
+    pub(crate) login_within: Duration,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
 }
@@ -48,13 +49,16 @@ pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     /// The certificate it showed, and those behind it; it has the key of the first. Nothing else is known of them.
     pub(crate) certificates: Vec<CertificateDer<'static>>,
+    /// How long it may take to log in.
+    pub(crate) login_within: Duration,
     waiting: Mutex<Option<Waiting>>,
 }
 
 impl Peer {
     /// Nobody in particular, for connections that come through no door.
     pub(crate) fn nobody() -> Self {
-        Self { address: ([0, 0, 0, 0], 0).into(), certificates: Vec::new(), waiting: Mutex::new(None) }
+        let login_within = Duration::from_secs(10);
+        Self { address: ([0, 0, 0, 0], 0).into(), certificates: Vec::new(), login_within, waiting: Mutex::new(None) }
     }
 
     /// It has proved who it is: it no longer counts among the strangers.
@@ -127,13 +131,14 @@ async fn welcome(
     let _ = stream.set_nodelay(true);
     let shaken = tokio::select! {
         () = door.stop.cancelled() => return None,
-        shaken = tokio::time::timeout(HANDSHAKE_WITHIN, handshake::shake(stream, door)) => shaken,
+        shaken = tokio::time::timeout(door.login_within, handshake::shake(stream, door)) => shaken,
     };
     match shaken {
         Ok(Ok(Some(stream))) => {
             let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
             let certificates = certificates.iter().map(|c| c.clone().into_owned()).collect();
-            Some((stream, Arc::new(Peer { address, certificates, waiting: Mutex::new(Some(waiting)) })))
+            let (login_within, waiting) = (door.login_within, Mutex::new(Some(waiting)));
+            Some((stream, Arc::new(Peer { address, certificates, login_within, waiting })))
         }
         Ok(Ok(None)) => None,
         Ok(Err(reason)) => {

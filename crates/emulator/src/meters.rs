@@ -53,6 +53,8 @@ pub enum Meter {
     Connects,
     /// MQTT connections refused.
     ConnectsRefused,
+    /// MQTT connections refused because their identity connects too often.
+    ConnectsThrottled,
     /// MQTT connections ended, for whatever reason.
     Disconnects,
     /// Of these, ended by a newer connection of the same identity.
@@ -71,6 +73,14 @@ pub enum Meter {
     MethodsAnswered,
     /// Device-to-cloud messages.
     Telemetry,
+    /// Cloud-to-device messages taken in.
+    CloudMessages,
+    /// Cloud-to-device messages sent to devices, repetitions included.
+    CloudMessagesDelivered,
+    /// Cloud-to-device messages that devices are done with.
+    CloudMessagesCompleted,
+    /// Cloud-to-device messages dropped: too old, rejected, or delivered too often.
+    CloudMessagesLost,
     /// Packets dropped by a fault.
     Dropped,
 }

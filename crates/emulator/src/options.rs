@@ -30,8 +30,12 @@ pub struct Options {
     pub device_authorities: Vec<PathBuf>,
     /// A port that tells AMQP clients, in the log, what to use instead; none by default. Left out when it is taken.
     pub amqp_port: Option<u16>,
+    /// How long a client may take for the TLS handshake, and again for its CONNECT.
+    pub login_within: Duration,
     /// Connections that may stand at the doors without having logged in.
     pub strangers: Strangers,
+    /// How often one identity may connect; `None` sets no bound.
+    pub connect_rate: Option<ConnectRate>,
     /// How long queries trail behind changes. The real hub: seconds, sometimes minutes.
     pub index_lag: Duration,
     /// Throttle and count messages as a hub of this size does. Without one nothing is throttled.
@@ -60,7 +64,9 @@ impl Default for Options {
             snapshot: None,
             device_authorities: Vec::new(),
             amqp_port: None,
+            login_within: Duration::from_secs(10),
             strangers: Strangers::default(),
+            connect_rate: Some(ConnectRate::default()),
             index_lag: Duration::ZERO,
             throttling: None,
             seed: Vec::new(),
@@ -85,6 +91,22 @@ impl Default for Strangers {
     fn default() -> Self {
         // Everything on one machine comes from one address: a thousand devices may start there at once.
         Self { per_source: 2_000, in_all: 4_000 }
+    }
+}
+
+/// How often one identity may connect over MQTT, so that two clients with one name cannot starve the others.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ConnectRate {
+    /// At once, after a rest.
+    pub burst: u32,
+    /// In the long run.
+    pub per_s: f64,
+}
+
+impl Default for ConnectRate {
+    fn default() -> Self {
+        // Two SDK clients that take over from each other connect 64 to 150 times a second on one machine.
+        Self { burst: 100, per_s: 20.0 }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The service REST API, the WebSocket door for MQTT, and the control API, on one listener.
 
 mod answer;
+mod bound;
 mod call;
 mod control;
 mod device;

@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::access::TokenRequest;
 use crate::emulator::plant;
 use crate::faults::Faults;
-use crate::hub::{Id, Key};
+use crate::hub::{CloudMessage, Id, Key, Refusal};
 use crate::listen::Peer;
 use crate::meters::Meters;
 use crate::mqtt::{self, Caller};
@@ -125,6 +125,14 @@ impl Running {
     /// Live MQTT connections.
     pub fn connections(&self) -> Vec<Connection> {
         self.shell.connections()
+    }
+
+    /// Sends a message to a device; answers with its sequence number.
+    ///
+    /// # Errors
+    /// With the hub's refusal: no such device, too many messages, too long.
+    pub fn send_to_device(&self, device: &str, message: CloudMessage) -> Result<u64, Refusal> {
+        self.shell.send_message(device, message)
     }
 
     /// Device-to-cloud messages from here on. Who listens too slowly misses some.

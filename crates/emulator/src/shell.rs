@@ -14,8 +14,10 @@ use tokio_util::sync::CancellationToken;
 use crate::access::Access;
 use crate::clock::Clock;
 use crate::faults::Faults;
-use crate::hub::{Effect, Hub, Id, LinkView, Proof, Saved, Session};
+use crate::hub::{CloudMessage, Code, Effect, Hub, Id, LinkView, Proof, Refusal, Saved, Session};
 use crate::meters::{Bill, Meter, Meters};
+use crate::mqtt::StormGuard;
+use crate::options::ConnectRate;
 use crate::throttle::{Gate, Spent};
 
 /// Packets that may wait for one connection.
@@ -38,6 +40,7 @@ pub(crate) struct Shell {
     pub(crate) meters: Meters,
     pub(crate) gate: Gate,
     pub(crate) clock: Arc<Clock>,
+    pub(crate) storms: StormGuard,
 }
 
 #[derive(Debug)]
@@ -62,6 +65,8 @@ pub(crate) struct Parcel {
     pub(crate) topic: String,
     pub(crate) payload: Vec<u8>,
     pub(crate) meter: Meter,
+    /// What an acknowledgement completes; sent at quality of service 0 without one.
+    pub(crate) receipt: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -125,14 +130,22 @@ impl Shell {
             meters: Meters::default(),
             gate: Gate::new(None),
             clock,
+            storms: StormGuard::default(),
         }
+    }
+
+    /// Bounds how often one identity may connect.
+    pub(crate) fn with_connect_rate(self, rate: Option<ConnectRate>) -> Self {
+        Self { storms: StormGuard::new(rate), ..self }
     }
 
     /// Asks or tells the hub something; what it wants told to connections goes out before anyone else has a turn.
     pub(crate) fn act<T>(&self, deed: impl FnOnce(&mut Hub, Timestamp) -> T) -> T {
         let mut core = self.lock();
         let before = core.hub.revision();
-        let out = deed(&mut core.hub, self.clock.now());
+        let now = self.clock.now();
+        core.hub.wake(now);
+        let out = deed(&mut core.hub, now);
         for effect in core.hub.take_effects() {
             self.carry_out(&core, effect);
         }
@@ -148,7 +161,7 @@ impl Shell {
     pub(crate) fn attach(&self, id: &Id, proof: Proof, clean: bool, line: Line) -> Option<(Session, bool)> {
         let session = Session(self.next.fetch_add(1, Ordering::Relaxed));
         self.lock().lines.insert(session, line);
-        let attached = self.act(|hub, _| hub.admit(id).map(|_| hub.attach(id, session, proof, clean)));
+        let attached = self.act(|hub, now| hub.admit(id).map(|_| hub.attach(id, session, proof, clean, now)));
         let Ok(attached) = attached else {
             self.lock().lines.remove(&session);
             return None;
@@ -202,6 +215,15 @@ impl Shell {
         self.bill(Bill::Telemetry, Some(&from.device), named + body.len());
         // Nobody listening is no error.
         let _ = self.messages.send(Arc::new(message));
+    }
+
+    pub(crate) fn send_message(&self, device: &str, message: CloudMessage) -> Result<u64, Refusal> {
+        self.check_quota().map_err(|spent| Refusal::new(Code::IotHubQuotaExceeded, spent.to_string()))?;
+        let bytes = message.body.len();
+        let sent = self.act(|hub, now| hub.send_message(device, message, now))?;
+        self.meters.count_for(Meter::CloudMessages, &Id::device(device));
+        self.bill(Bill::CloudToDevice, Some(device), bytes);
+        Ok(sent)
     }
 
     pub(crate) fn tail(&self) -> broadcast::Receiver<Arc<Message>> {
@@ -258,6 +280,14 @@ impl Shell {
 
     fn carry_out(&self, core: &Core, effect: Effect) {
         match effect {
+            Effect::Message { session, topic, payload, receipt } => {
+                post(core, session, Parcel { topic, payload, meter: Meter::CloudMessagesDelivered, receipt });
+            }
+            Effect::MessageCompleted { id } => self.meters.count_for(Meter::CloudMessagesCompleted, &id),
+            Effect::MessageLost { id, sequence, reason } => {
+                tracing::warn!(%id, sequence, reason, "a cloud-to-device message was dropped");
+                self.meters.count_for(Meter::CloudMessagesLost, &id);
+            }
             Effect::Cut { session, reason } => {
                 if let Some(line) = core.lines.get(&session) {
                     tracing::info!(session = session.0, reason, "connection closed by the hub");
@@ -270,6 +300,7 @@ impl Shell {
                         topic: ToDevice::DesiredChanged { version }.to_string(),
                         payload: body.to_string().into_bytes(),
                         meter: Meter::DesiredNotices,
+                        receipt: None,
                     };
                     let bytes = parcel.payload.len();
                     if post(core, session, parcel) {

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::c2d::Queue;
 use super::time::print_or_never;
 use super::twin::Twin;
 
@@ -195,6 +196,9 @@ pub(super) struct Device {
     pub device_scope: Option<String>,
     /// Scopes of the parents.
     pub parent_scopes: Vec<String>,
+    /// Messages that wait for it.
+    #[serde(default, skip_serializing_if = "Queue::is_untouched")]
+    pub mail: Queue,
     /// The twin.
     pub twin: Twin,
     /// Modules by id.
@@ -241,7 +245,7 @@ impl Device {
             "connectionStateUpdatedTime": print_or_never(self.presence.updated, fresh),
             "statusUpdatedTime": print_or_never(self.status_updated, fresh),
             "lastActivityTime": print_or_never(self.presence.last_activity, fresh),
-            "cloudToDeviceMessageCount": 0,
+            "cloudToDeviceMessageCount": self.mail.len(),
             "authentication": self.authentication.show(),
             "capabilities": {"iotEdge": self.iot_edge},
         });
@@ -261,6 +265,7 @@ impl Device {
             presence: &self.presence,
             authentication: &self.authentication,
             iot_edge: Some(self.iot_edge),
+            messages: self.mail.len(),
         };
         let mut out = show_twin(&json!({"deviceId": id}), self, &self.twin, &facts);
         if let Some(scope) = &self.device_scope {
@@ -297,6 +302,7 @@ impl Module {
             presence: &self.presence,
             authentication: &self.authentication,
             iot_edge: None,
+            messages: 0,
         };
         let head = json!({"deviceId": device_id, "moduleId": id});
         show_twin(&head, device, &self.twin, &facts)
@@ -308,6 +314,7 @@ struct TwinFacts<'a> {
     presence: &'a Presence,
     authentication: &'a Authentication,
     iot_edge: Option<bool>,
+    messages: usize,
 }
 
 fn show_twin(head: &Value, device: &Device, twin: &Twin, facts: &TwinFacts<'_>) -> Value {
@@ -321,7 +328,7 @@ fn show_twin(head: &Value, device: &Device, twin: &Twin, facts: &TwinFacts<'_>) 
     out["statusUpdateTime"] = json!(print_or_never(device.status_updated, false));
     out["connectionState"] = json!(facts.presence.state());
     out["lastActivityTime"] = json!(print_or_never(facts.presence.last_activity, false));
-    out["cloudToDeviceMessageCount"] = json!(0);
+    out["cloudToDeviceMessageCount"] = json!(facts.messages);
     out["authenticationType"] = json!(facts.authentication.kind());
     out["x509Thumbprint"] = facts.authentication.thumbprints();
     if let Some(model) = twin.model_id() {

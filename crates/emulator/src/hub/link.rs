@@ -108,8 +108,9 @@ pub struct LinkView {
 
 impl Hub {
     /// Takes in a connection whose credentials were checked; an older one of the same identity is replaced.
-    pub fn attach(&mut self, id: &Id, session: Session, proof: Proof, clean: bool) -> Attached {
-        let kept = self.kept.remove(id).filter(|_| !clean);
+    pub fn attach(&mut self, id: &Id, session: Session, proof: Proof, clean: bool, now: Timestamp) -> Attached {
+        let live = self.links.get(id).filter(|link| link.keep).map(|link| link.subscriptions.clone());
+        let kept = live.or(self.kept.remove(id)).filter(|_| !clean);
         let session_present = kept.is_some();
         let connection =
             Connection { session, subscriptions: kept.unwrap_or_default(), proof, messaging: false, keep: !clean };
@@ -117,6 +118,10 @@ impl Hub {
         if let Some(old) = &replaced {
             self.effects
                 .push(Effect::Cut { session: old.session, reason: "a newer connection of the same identity (400027)" });
+            self.release_messages(id, old.session, now);
+        }
+        if id.module.is_none() {
+            self.deliver_messages(&id.device, now);
         }
         Attached { session_present, replaced: replaced.map(|old| old.session) }
     }
@@ -131,6 +136,7 @@ impl Hub {
         if keep && self.exists(id) {
             self.kept.insert(id.clone(), subscriptions);
         }
+        self.release_messages(id, session, now);
         self.show_link(id, false, now);
     }
 
@@ -142,6 +148,9 @@ impl Hub {
         *link.subscriptions.slot(channel) = qos;
         if channel.is_messaging() && qos.is_some() {
             self.note_messaging(id, session, now);
+        }
+        if channel == Channel::Messages && qos.is_some() {
+            self.deliver_messages(&id.device, now);
         }
     }
 
@@ -170,6 +179,12 @@ impl Hub {
     pub fn desired_session(&self, id: &Id) -> Option<Session> {
         let link = self.links.get(id)?;
         link.subscriptions.desired.map(|_| link.session)
+    }
+
+    /// The connection that listens for messages, and its quality of service.
+    pub(super) fn mail_session(&self, id: &Id) -> Option<(Session, u8)> {
+        let link = self.links.get(id)?;
+        Some((link.session, link.subscriptions.messages?))
     }
 
     /// All live connections.

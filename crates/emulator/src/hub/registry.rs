@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::body::{AuthenticationBody, DeviceBody};
+use super::c2d::Queue;
 use super::expect::Expect;
 use super::identity::{Authentication, Device, Module, Presence, etag};
 use super::link::Proof;
@@ -109,6 +110,7 @@ impl Hub {
             iot_edge,
             device_scope: iot_edge.then_some(own_scope),
             parent_scopes: Vec::new(),
+            mail: Queue::default(),
             twin: Twin::new(&time::print(now)),
             modules: std::collections::BTreeMap::new(),
         };

@@ -43,6 +43,7 @@ impl Hub {
         self.configurations = saved.configurations;
         self.jobs = saved.jobs;
         self.jobs.resume();
+        self.find_mail_due();
         let names: Vec<String> = self.devices.keys().cloned().collect();
         for name in names {
             self.changed(&Id::device(name), now);

@@ -28,7 +28,7 @@ fn put(hub: &mut Hub, id: &str, body: Value) -> Value {
 fn cuts(hub: &mut Hub) -> Vec<Session> {
     let cut = |effect| match effect {
         Effect::Cut { session, .. } => Some(session),
-        Effect::Desired { .. } => None,
+        _ => None,
     };
     hub.take_effects().into_iter().filter_map(cut).collect()
 }
@@ -73,8 +73,8 @@ fn what_is_deleted_disabled_or_rekeyed_is_cut() {
     let module = ModuleBody::default();
     hub.put_module("edge", "m", &module, &Expect::Nothing, at(0)).expect("made");
     let own = Id::module("edge", "m");
-    hub.attach(&own, Session(1), Proof::OwnKey, true);
-    hub.attach(&Id::device("leaf"), Session(2), Proof::Policy, true);
+    hub.attach(&own, Session(1), Proof::OwnKey, true, at(0));
+    hub.attach(&Id::device("leaf"), Session(2), Proof::Policy, true, at(0));
     hub.put_module("edge", "m", &module, &Expect::Any, at(1)).expect("new keys");
     hub.put_device("leaf", &DeviceBody::default(), &Expect::Any, at(1)).expect("new keys");
     assert_eq!(cuts(&mut hub), [Session(1)]);
@@ -89,8 +89,8 @@ fn what_is_deleted_disabled_or_rekeyed_is_cut() {
 fn an_old_session_cannot_undo_what_a_newer_one_did() {
     let mut hub = hub();
     let leaf = Id::device("leaf");
-    hub.attach(&leaf, Session(1), Proof::OwnKey, true);
-    let attached = hub.attach(&leaf, Session(2), Proof::OwnKey, true);
+    hub.attach(&leaf, Session(1), Proof::OwnKey, true, at(0));
+    let attached = hub.attach(&leaf, Session(2), Proof::OwnKey, true, at(0));
     assert_eq!(attached.replaced, Some(Session(1)));
     hub.subscribe(&leaf, Session(2), Channel::Methods, Some(0), at(1));
     hub.subscribe(&leaf, Session(1), Channel::Methods, None, at(1));
@@ -111,7 +111,7 @@ fn the_edge_runtime_never_shows_as_connected() {
     .enumerate()
     {
         let session = Session(number as u64);
-        hub.attach(&id, session, Proof::Policy, true);
+        hub.attach(&id, session, Proof::Policy, true, at(0));
         assert_eq!(hub.twin(&id).expect("there")["connectionState"], "Disconnected");
         hub.note_messaging(&id, session, at(5));
         assert_eq!(hub.twin(&id).expect("there")["connectionState"], shown, "{id}");

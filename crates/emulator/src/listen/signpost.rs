@@ -70,6 +70,13 @@ impl Signpost {
             AlertDescription::UnknownCA => {
                 format!("the client does not trust the hub's authority (alert unknown_ca): give it {}", self.authority)
             }
+            AlertDescription::DecryptError => {
+                format!(
+                    "the client trusts an authority of the same name with another key (alert decrypt_error), \
+                     most likely that of an earlier hub: give it {}",
+                    self.authority
+                )
+            }
             AlertDescription::BadCertificate | AlertDescription::CertificateUnknown => {
                 let asked = self.asked(asked);
                 let authority = &self.authority;
@@ -128,6 +135,7 @@ mod tests {
             assert!(words.iter().all(|word| text.contains(word)), "{text}");
         };
         says(AlertDescription::UnknownCA, None, &["does not trust", "/x/ca.pem"]);
+        says(AlertDescription::DecryptError, None, &["another key", "/x/ca.pem"]);
         says(AlertDescription::BadCertificate, Some("hub.bad"), &["'hub.bad'", "localhost, hub.test", "--host-name"]);
         says(AlertDescription::CertificateExpired, None, &["clock"]);
         says(AlertDescription::HandshakeFailure, None, &["HandshakeFailure"]);

@@ -1,5 +1,6 @@
 //! One connection's packets, without sockets: bytes in, bytes out.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -21,7 +22,9 @@ use crate::meters::{Bill, Meter};
 use crate::shell::{Message, MethodAnswer, Parcel, Shell};
 use crate::throttle::Turn;
 
-const MESSAGE_BYTES_MAX: usize = 256 * 1024;
+pub(crate) const MESSAGE_BYTES_MAX: usize = 256 * 1024;
+/// Subscriptions of one client, and so of one SUBSCRIBE.
+const SUBSCRIPTIONS_MAX: usize = 5;
 
 pub(super) type Codec = mqtt::Connection<mqtt::role::Server>;
 
@@ -34,6 +37,8 @@ pub(super) struct Machine {
     out: BytesMut,
     heard: bool,
     held: Option<(v3_1_1::Publish, Instant)>,
+    /// Sequence numbers of the cloud-to-device messages that the client has not acknowledged, by packet id.
+    unacknowledged: HashMap<u16, u64>,
 }
 
 /// Why a connection ends.
@@ -142,7 +147,7 @@ impl Machine {
         {
             collect(codec.checked_send(packet), &mut out);
         }
-        Self { shell, codec, id, session, out, heard: false, held: None }
+        Self { shell, codec, id, session, out, heard: false, held: None, unacknowledged: HashMap::new() }
     }
 
     /// What is to be sent since the last call.
@@ -183,16 +188,26 @@ impl Machine {
         }
     }
 
-    /// Publishes to the client at quality of service 0, as the hub does for twins and methods.
+    /// Publishes to the client: at quality of service 0, as the hub does for twins and methods, or with a receipt at 1.
     pub(super) fn publish(&mut self, parcel: Parcel) {
         self.shell.meters.count_for(parcel.meter, &self.id);
-        self.send(&parcel.topic, parcel.payload);
+        let Some(sequence) = parcel.receipt else {
+            return self.send(&parcel.topic, parcel.payload, None);
+        };
+        // There are more packet ids than messages in a queue.
+        let Ok(packet_id) = self.codec.acquire_packet_id() else {
+            return tracing::error!(id = %self.id, "no packet id is free");
+        };
+        self.unacknowledged.insert(packet_id, sequence);
+        self.send(&parcel.topic, parcel.payload, Some(packet_id));
     }
 
-    fn send(&mut self, topic: &str, payload: Vec<u8>) {
-        let packet = v3_1_1::Publish::builder()
-            .topic_name(topic)
-            .and_then(|builder| builder.qos(Qos::AtMostOnce).payload(payload).build());
+    fn send(&mut self, topic: &str, payload: Vec<u8>, packet_id: Option<u16>) {
+        let builder = v3_1_1::Publish::builder().topic_name(topic);
+        let packet = builder.and_then(|builder| match packet_id {
+            None => builder.qos(Qos::AtMostOnce).payload(payload).build(),
+            Some(packet_id) => builder.qos(Qos::AtLeastOnce).packet_id(packet_id).payload(payload).build(),
+        });
         match packet {
             Ok(packet) => collect(self.codec.checked_send(packet), &mut self.out),
             Err(e) => tracing::warn!(id = %self.id, topic, error = ?e, "cannot publish"),
@@ -226,6 +241,10 @@ impl Machine {
             },
             Packet::V3_1_1Subscribe(subscribe) => self.receive_subscribe(&subscribe),
             Packet::V3_1_1Unsubscribe(unsubscribe) => self.receive_unsubscribe(&unsubscribe),
+            Packet::V3_1_1Puback(puback) => {
+                self.receive_puback(puback.packet_id());
+                Ok(())
+            }
             Packet::V3_1_1Disconnect(_) => Err(End::Disconnect),
             _ => Ok(()),
         }
@@ -338,7 +357,7 @@ impl Machine {
     fn twin_answer(&mut self, status: u16, rid: RequestId, version: Option<u64>, payload: Vec<u8>) {
         if self.hears(|subscriptions| subscriptions.twin_answers.is_some()) {
             let topic = ToDevice::TwinAnswer { status, rid, version };
-            self.send(&topic.to_string(), payload);
+            self.send(&topic.to_string(), payload, None);
         }
     }
 
@@ -354,15 +373,24 @@ impl Machine {
         Ok(())
     }
 
+    fn receive_puback(&mut self, packet_id: u16) {
+        if let Some(sequence) = self.unacknowledged.remove(&packet_id) {
+            let (device, session) = (&self.id.device, self.session);
+            self.shell.act(|hub, now| hub.complete_message(device, session, sequence, now));
+        }
+    }
+
     fn receive_subscribe(&mut self, subscribe: &v3_1_1::Subscribe) -> Result<(), End> {
         let mut codes = Vec::new();
+        let (mut granted, mut refused) = (0, Vec::new());
         for entry in subscribe.entries() {
             let filter = entry.topic_filter();
-            let Some(channel) = channel(&self.id, filter) else {
-                tracing::info!(id = %self.id, filter, "a subscription was refused");
+            let Some(channel) = channel(&self.id, filter).filter(|_| granted < SUBSCRIPTIONS_MAX) else {
+                refused.push(filter);
                 codes.push(SubackReturnCode::Failure);
                 continue;
             };
+            granted += 1;
             let (qos, code) = match entry.sub_opts().qos() {
                 Qos::AtMostOnce => (0, SubackReturnCode::SuccessMaximumQos0),
                 _ => (1, SubackReturnCode::SuccessMaximumQos1),
@@ -370,6 +398,9 @@ impl Machine {
             let (id, session) = (&self.id, self.session);
             self.shell.act(|hub, now| hub.subscribe(id, session, channel, Some(qos), now));
             codes.push(code);
+        }
+        if let Some(first) = refused.first() {
+            tracing::info!(id = %self.id, filter = first, refused = refused.len(), "subscriptions were refused");
         }
         let suback = v3_1_1::Suback::builder()
             .packet_id(subscribe.packet_id())

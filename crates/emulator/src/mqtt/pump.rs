@@ -156,7 +156,8 @@ impl Pump {
 
     fn deliver(&mut self, parcel: Parcel) {
         let drop = self.fault.drop;
-        if drop > 0.0 && self.dice.random::<f64>() < drop {
+        // What is acknowledged does not vanish: TCP would send it again.
+        if drop > 0.0 && parcel.receipt.is_none() && self.dice.random::<f64>() < drop {
             self.link.shell.meters.count(Meter::Dropped);
             return;
         }
@@ -285,8 +286,9 @@ pub(super) struct Will {
 
 impl Will {
     pub(super) fn read(id: &Id, connect: &v3_1_1::Connect) -> Option<Self> {
-        let topic = connect.will_topic().and_then(|topic| from_device(id, topic));
-        let Some(FromDevice::Event { properties, .. }) = topic else {
+        let topic = connect.will_topic()?;
+        let Some(FromDevice::Event { properties, .. }) = from_device(id, topic) else {
+            tracing::warn!(%id, topic, "the will is for a topic that is not the client's own; it will not be sent");
             return None;
         };
         let mut properties = pairs(&properties);

@@ -13,7 +13,7 @@ use super::claim::Claim;
 use super::machine::{self, Codec, Machine};
 use super::opening::read_first;
 use super::pump::{Limits, Link, Pump, Will};
-use super::{CONNECT_WITHIN, FAREWELL, INBOX_BYTES_MAX};
+use super::{FAREWELL, INBOX_BYTES_MAX};
 use crate::access::{Credentials, Granted};
 use crate::faults::{DeviceFault, Watch};
 use crate::hub::{Id, Session};
@@ -39,7 +39,7 @@ where
     let (mut reader, writer) = tokio::io::split(stream);
     let first = tokio::select! {
         () = stop.cancelled() => return,
-        first = tokio::time::timeout(CONNECT_WITHIN, read_first(&mut reader)) => first,
+        first = tokio::time::timeout(caller.peer.login_within, read_first(&mut reader)) => first,
     };
     let bytes = match first {
         Ok(Ok(bytes)) => bytes,
@@ -101,6 +101,11 @@ impl Opening {
                 return self.turn_away(writer, ConnectReturnCode::NotAuthorized).await;
             }
         };
+        if !self.shell.storms.admits(&self.claim.id, std::time::Instant::now()) {
+            tracing::warn!(id = %self.claim.id, "connection refused: the identity connects too often (two clients with one name?)");
+            self.shell.meters.count_for(Meter::ConnectsThrottled, &self.claim.id);
+            return self.turn_away(writer, ConnectReturnCode::ServerUnavailable).await;
+        }
         match self.shell.gate.take(Lane::Connects, 1) {
             Turn::Now => {}
             Turn::After(wait) => {

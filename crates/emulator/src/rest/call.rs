@@ -35,7 +35,8 @@ impl Call {
         let query = parts.uri.query().unwrap_or_default();
         let query = query
             .split('&')
-            .filter_map(|field| field.split_once('='))
+            .filter(|field| !field.is_empty())
+            .map(|field| field.split_once('=').unwrap_or((field, "")))
             .map(|(name, value)| (decode(name), decode(value)))
             .collect();
         Ok(Self { method: parts.method, segments, headers: parts.headers, query, body })

@@ -9,11 +9,12 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::answer::{ok, with_body};
+use super::bound;
 use super::call::Call;
 use crate::shell::Shell;
 
 /// Carries out a call under `/_emulator/`.
-pub(super) fn control(shell: &Shell, call: &Call, token: &str) -> Response {
+pub(super) async fn control(shell: &Shell, call: &Call, token: &str) -> Response {
     let given = call.header("authorization").and_then(|header| header.strip_prefix("Bearer ")).unwrap_or_default();
     if !same(given.as_bytes(), token.as_bytes()) {
         return problem(StatusCode::UNAUTHORIZED, "send the control token: Authorization: Bearer …");
@@ -24,6 +25,7 @@ pub(super) fn control(shell: &Shell, call: &Call, token: &str) -> Response {
         (_, ["v1", "faults", rest @ ..]) => faults::faults(shell, call, rest),
         (_, ["v1", "meters", rest @ ..]) => meters::meters(shell, call, rest),
         (_, ["v1", "throttles"]) => meters::throttles(shell, call),
+        ("POST", ["v1", "devices", id, "messages", "deviceBound"]) => Some(bound::send(shell, call, id).await),
         ("GET", ["v1", "connections"]) => Some(ok(&json!(shell.connections()))),
         _ => None,
     };

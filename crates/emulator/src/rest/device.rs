@@ -1,62 +1,137 @@
-//! What devices may do over HTTPS: send a message.
+//! What devices may do over HTTPS: send messages, receive and settle messages. No twins, no methods.
+
+mod batch;
 
 use axum::response::Response;
 use rustls::pki_types::CertificateDer;
 
 use super::answer::{no_content, refused};
+use super::bound;
 use super::call::Call;
 use super::metering::throttled;
 use crate::access::Credentials;
-use crate::hub::{Code, Id, Refusal};
+use crate::hub::{Code, Id, Refusal, Settlement};
 use crate::meters::Meter;
+use crate::mqtt::MESSAGE_BYTES_MAX;
 use crate::shell::{Message, Shell};
 use crate::throttle::{Lane, Turn};
 
-/// The identity, if the path is one of a device's own.
-pub(super) fn sender(method: &str, path: &[&str]) -> Option<Id> {
-    match (method, path) {
-        ("POST", ["devices", device, "messages", "events"]) => Some(Id::device(*device)),
-        ("POST", ["devices", device, "modules", module, "messages", "events"]) => Some(Id::module(*device, *module)),
-        _ => None,
-    }
+/// What a call on a device's own paths asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Errand {
+    /// `POST /devices/{d}/messages/events`, or a module's.
+    Send(Id),
+    /// `GET /devices/{d}/messages/deviceBound`
+    Receive(Id),
+    /// `DELETE …/deviceBound/{lock}[?reject]` or `POST …/deviceBound/{lock}/abandon`
+    Settle { id: Id, lock_token: String, settlement: Settlement },
 }
 
-/// `POST /devices/{d}/messages/events`
-pub(super) async fn send(shell: &Shell, call: &Call, certificates: &[CertificateDer<'static>], id: Id) -> Response {
-    let token = call.header("authorization").unwrap_or_default();
-    let now = shell.clock.now();
-    let admission = shell.act(|hub, _| hub.admit(&id));
-    let reason = match &admission {
-        Ok(admission) => {
-            let shown = Credentials { token, certificates };
-            shell.access.check_device(&id, &admission.authentication, shown, now).err().map(|denied| denied.to_string())
-        }
-        Err(barred) => Some(barred.to_string()),
+/// The errand, if the path is one of a device's own.
+pub(super) fn errand(call: &Call) -> Option<Errand> {
+    let (method, path) = (call.method.as_str(), call.path());
+    let is_bound = |segment: &str| segment.eq_ignore_ascii_case("deviceBound");
+    let settle = |device: &str, lock: &str, settlement| Errand::Settle {
+        id: Id::device(device),
+        lock_token: lock.to_owned(),
+        settlement,
     };
-    if let Some(reason) = reason {
+    Some(match (method, path.as_slice()) {
+        ("POST", ["devices", device, "messages", "events"]) => Errand::Send(Id::device(*device)),
+        ("POST", ["devices", device, "modules", module, "messages", "events"]) => {
+            Errand::Send(Id::module(*device, *module))
+        }
+        ("GET", ["devices", device, "messages", bound]) if is_bound(bound) => Errand::Receive(Id::device(*device)),
+        ("DELETE", ["devices", device, "messages", bound, lock]) if is_bound(bound) => {
+            let rejects = call.parameter("reject").is_some();
+            settle(device, lock, if rejects { Settlement::Reject } else { Settlement::Complete })
+        }
+        ("POST", ["devices", device, "messages", bound, lock, "abandon"]) if is_bound(bound) => {
+            settle(device, lock, Settlement::Abandon)
+        }
+        _ => return None,
+    })
+}
+
+/// Carries it out for whoever the call proves to be.
+pub(super) async fn carry_out(
+    shell: &Shell,
+    call: &Call,
+    certificates: &[CertificateDer<'static>],
+    errand: Errand,
+) -> Response {
+    let (Errand::Send(id) | Errand::Receive(id) | Errand::Settle { id, .. }) = &errand;
+    if let Err(reason) = check(shell, call, certificates, id) {
         shell.meters.count(Meter::Unauthorized);
-        tracing::warn!(%id, reason, "message refused");
+        tracing::warn!(%id, reason, "device call refused");
         return refused(&Refusal::unauthorized());
     }
-    if let Err(spent) = shell.check_quota() {
-        return refused(&Refusal::new(Code::IotHubQuotaExceeded, spent.to_string()));
+    let done = match errand {
+        Errand::Send(id) => send(shell, call, id).await,
+        Errand::Receive(id) => bound::receive(shell, &id.device),
+        Errand::Settle { id, lock_token, settlement } => {
+            bound::settle(shell, call, &id.device, &lock_token, settlement).map(|()| no_content())
+        }
+    };
+    done.unwrap_or_else(|refusal| refused(&refusal))
+}
+
+fn check(shell: &Shell, call: &Call, certificates: &[CertificateDer<'static>], id: &Id) -> Result<(), String> {
+    let token = call.header("authorization").unwrap_or_default();
+    let admission = shell.act(|hub, _| hub.admit(id)).map_err(|barred| barred.to_string())?;
+    let shown = Credentials { token, certificates };
+    let granted = shell.access.check_device(id, &admission.authentication, shown, shell.clock.now());
+    granted.map(|_| ()).map_err(|denied| denied.to_string())
+}
+
+async fn send(shell: &Shell, call: &Call, from: Id) -> Result<Response, Refusal> {
+    if call.body().len() > MESSAGE_BYTES_MAX {
+        let text = format!("a message, or a batch, has at most {MESSAGE_BYTES_MAX} bytes");
+        return Err(Refusal::new(Code::MessageTooLarge, text));
     }
+    let at = shell.clock.now();
+    let is_batch = call.header("content-type").is_some_and(|kind| kind.starts_with(batch::CONTENT_TYPE));
+    let messages = match is_batch {
+        true => batch::read(call.body())?,
+        false => vec![(properties(call), call.body().clone())],
+    };
+    shell.check_quota().map_err(|spent| Refusal::new(Code::IotHubQuotaExceeded, spent.to_string()))?;
     match shell.gate.take(Lane::Telemetry, 1) {
         Turn::Now => {}
         Turn::After(wait) => {
             shell.meters.count(Meter::Queued);
             tokio::time::sleep(wait).await;
         }
-        Turn::Refused => return throttled(shell, "DeviceToCloud"),
+        Turn::Refused => return Ok(throttled(shell, "DeviceToCloud")),
     }
-    let properties = call
-        .headers
-        .iter()
-        .filter_map(|(name, value)| {
-            let name = name.as_str().strip_prefix("iothub-app-")?;
-            Some((name.to_owned(), value.to_str().ok()?.to_owned()))
-        })
-        .collect();
-    shell.publish_message(Message { from: id, at: now, properties, body: call.body().clone() });
-    no_content()
+    for (properties, body) in messages {
+        shell.publish_message(Message { from: from.clone(), at, properties, body });
+    }
+    Ok(no_content())
+}
+
+/// Names as MQTT has them: `$.mid` for a message id, the application's own as they are.
+fn properties(call: &Call) -> Vec<(String, String)> {
+    let text = |(name, value): (&axum::http::HeaderName, &axum::http::HeaderValue)| {
+        Some((property(name.as_str())?, value.to_str().ok()?.to_owned()))
+    };
+    call.headers.iter().filter_map(text).collect()
+}
+
+/// The property that a header, or a key in a batch, stands for.
+fn property(header: &str) -> Option<String> {
+    let header = header.to_ascii_lowercase();
+    if let Some(own) = header.strip_prefix("iothub-app-") {
+        return Some(own.to_owned());
+    }
+    let system = match header.as_str() {
+        "iothub-messageid" => "$.mid",
+        "iothub-correlationid" => "$.cid",
+        "iothub-userid" => "$.uid",
+        "iothub-contenttype" => "$.ct",
+        "iothub-contentencoding" => "$.ce",
+        "iothub-to" => "$.to",
+        _ => return None,
+    };
+    Some(system.to_owned())
 }

@@ -55,6 +55,7 @@ pub(crate) async fn carry(shell: &Shell, id: &Id, request: &MethodRequest) -> Re
     let name = request.method_name.clone();
     let topic = ToDevice::MethodCall { name, rid: rid.map_err(|e| Refusal::argument(e.to_string()))? };
     let parcel = Parcel {
+        receipt: None,
         topic: topic.to_string(),
         payload: request.payload.to_string().into_bytes(),
         meter: Meter::MethodsDelivered,

@@ -107,7 +107,7 @@ async fn route(app: App, request: Request, peer: &Arc<Peer>) -> Response {
         return entra::answer(&app.shell, &call, &app.control_token);
     }
     let response = match ours {
-        true => control::control(&app.shell, &call, &app.control_token),
+        true => control::control(&app.shell, &call, &app.control_token).await,
         false => faulty(&app.shell, call, peer).await,
     };
     if response.status().is_success() {
@@ -138,9 +138,8 @@ async fn faulty(shell: &Shell, call: Call, peer: &Peer) -> Response {
 }
 
 async fn hub(shell: &Shell, call: Call, peer: &Peer) -> Response {
-    let sender = device::sender(call.method.as_str(), &call.path());
-    match sender {
-        Some(id) => device::send(shell, &call, &peer.certificates, id).await,
+    match device::errand(&call) {
+        Some(errand) => device::carry_out(shell, &call, &peer.certificates, errand).await,
         None => service::service(shell, &call).await,
     }
 }

@@ -142,9 +142,8 @@ fn identities(hub: &mut Hub, call: &Call, path: &[&str], now: Timestamp) -> Outc
         }
         ("DELETE", ["devices", id]) => hub.delete_device(id, &expect, now).map(|()| no_content()),
         ("DELETE", ["devices", id, "commands"]) => {
-            hub.device(id)?;
-            let body = json!({"totalMessagesPurged": 0, "deviceId": id, "moduleId": null});
-            Ok(ok(&body))
+            let purged = hub.purge_messages(id, now)?;
+            Ok(ok(&json!({"totalMessagesPurged": purged, "deviceId": id, "moduleId": null})))
         }
         ("POST", ["devices", id, "applyConfigurationContent"]) => {
             hub.apply_content(id, &call.json()?, now).map(|()| no_content())

@@ -6,7 +6,7 @@ use iotedge_ha_emulator::Running;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
-use super::device::{PATIENCE, unix_s};
+use super::device::{Login, PATIENCE, unix_s};
 
 pub(crate) struct Backend {
     client: reqwest::Client,
@@ -44,12 +44,37 @@ impl Backend {
         Self::with_token(hub, Unsigned::service(&host, policy, unix_s() + 600).sign(&key))
     }
 
+    /// A device on its own paths, with its own token.
+    pub(crate) fn device(hub: &Running, device: &str) -> Self {
+        Self::with_token(hub, Login::of(hub, device, None).token)
+    }
+
+    /// The same for a module.
+    pub(crate) fn module(hub: &Running, device: &str, module: &str) -> Self {
+        Self::with_token(hub, Login::of(hub, device, Some(module)).token)
+    }
+
+    /// Without a token; `identity` is PEM of a certificate and its key.
+    pub(crate) fn with_certificate(hub: &Running, identity: &str) -> Self {
+        let identity = reqwest::Identity::from_pem(identity.as_bytes()).expect("PEM");
+        Self::with_client(hub, String::new(), |builder| builder.identity(identity))
+    }
+
     /// With any `Authorization` header.
     pub(crate) fn with_token(hub: &Running, token: String) -> Self {
+        Self::with_client(hub, token, |builder| builder)
+    }
+
+    fn with_client(
+        hub: &Running,
+        token: String,
+        adjust: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
+    ) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let ca = reqwest::Certificate::from_pem(hub.ca_pem.as_bytes()).expect("PEM");
+        let builder = reqwest::Client::builder().tls_certs_only([ca]).timeout(PATIENCE);
         Self {
-            client: reqwest::Client::builder().tls_certs_only([ca]).timeout(PATIENCE).build().expect("a client"),
+            client: adjust(builder).build().expect("a client"),
             base: format!("https://localhost:{}", hub.https_addr.port()),
             token,
             control: hub.control_token().to_owned(),
@@ -95,6 +120,22 @@ impl Backend {
         answer(request).await
     }
 
+    /// Posts text with headers, as devices do.
+    pub(crate) async fn post_raw(&self, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let url = format!("{}{path}?api-version=2021-04-12", self.base);
+        let request = self.client.post(url).header("authorization", &self.token).body(body.to_owned());
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        answer(request).await.expect("an answer")
+    }
+
+    /// Sends a message by the emulator's own call.
+    pub(crate) async fn send_to_device(&self, device: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let url = format!("{}/_emulator/v1/devices/{device}/messages/deviceBound", self.base);
+        let request = self.client.post(url).bearer_auth(&self.control).body(body.to_owned());
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        answer(request).await.expect("an answer")
+    }
+
     /// Sends a form without credentials in a header.
     pub(crate) async fn form(&self, path: &str, form: String) -> Answer {
         let request = self.client.post(format!("{}{path}", self.base)).body(form);
@@ -130,7 +171,8 @@ async fn answer(request: reqwest::RequestBuilder) -> reqwest::Result<Answer> {
     let bytes = response.bytes().await?;
     let body = match bytes.as_ref() {
         [] => Value::Null,
-        bytes => serde_json::from_slice(bytes).expect("JSON"),
+        bytes if headers.contains_key("content-type") => serde_json::from_slice(bytes).expect("JSON"),
+        bytes => String::from_utf8_lossy(bytes).into(),
     };
     Ok(Answer { status, headers, body })
 }

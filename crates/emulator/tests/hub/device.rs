@@ -12,11 +12,13 @@ use mqtt_protocol_core::mqtt::connection::Event;
 use mqtt_protocol_core::mqtt::packet::{Packet, Qos, SubEntry, SubOpts, v3_1_1};
 use mqtt_protocol_core::mqtt::prelude::*;
 use mqtt_protocol_core::mqtt::result_code::ConnectReturnCode;
+use rustls::client::WantsClientCert;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
 /// Longer than anything may take on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -29,6 +31,8 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 pub(crate) struct Received {
     pub(crate) topic: String,
     pub(crate) payload: Vec<u8>,
+    /// What to acknowledge it by.
+    pub(crate) packet_id: Option<u16>,
 }
 
 impl Received {
@@ -43,6 +47,7 @@ pub(crate) struct Login {
     pub(crate) device: String,
     pub(crate) module: Option<String>,
     pub(crate) token: String,
+    pub(crate) hub: String,
     pub(crate) keep_alive_s: u16,
     pub(crate) clean: bool,
 }
@@ -70,6 +75,7 @@ impl Login {
             device: device.to_owned(),
             module: module.map(str::to_owned),
             token: unsigned.sign(&key),
+            hub: "localhost".to_owned(),
             keep_alive_s: 60,
             clean: true,
         }
@@ -91,8 +97,11 @@ impl Login {
         let path = self.path();
         v3_1_1::Connect::builder()
             .client_id(&path)
-            .and_then(|b| b.user_name(format!("localhost/{path}/?api-version=2021-04-12")))
-            .and_then(|b| b.password(self.token.clone().into_bytes()))
+            .and_then(|b| b.user_name(format!("{}/{path}/?api-version=2021-04-12", self.hub)))
+            .and_then(|b| match self.token.as_str() {
+                "" => Ok(b),
+                token => b.password(token.as_bytes().to_vec()),
+            })
             .and_then(|b| b.keep_alive(self.keep_alive_s).clean_session(self.clean).build())
             .expect("a CONNECT")
     }
@@ -145,10 +154,15 @@ impl Device {
     }
 
     pub(crate) async fn subscribe(&mut self, filter: &str, qos: Qos) -> Vec<u8> {
+        self.subscribe_all(&[filter.to_owned()], qos).await
+    }
+
+    /// Many filters in one packet.
+    pub(crate) async fn subscribe_all(&mut self, filters: &[String], qos: Qos) -> Vec<u8> {
         let packet_id = self.codec.acquire_packet_id().expect("a packet id");
-        let entry = SubEntry::new(filter, SubOpts::new().set_qos(qos)).expect("a filter");
-        let packet =
-            v3_1_1::Subscribe::builder().packet_id(packet_id).entries(vec![entry]).build().expect("a SUBSCRIBE");
+        let entry = |filter: &String| SubEntry::new(filter, SubOpts::new().set_qos(qos)).expect("a filter");
+        let entries: Vec<SubEntry> = filters.iter().map(entry).collect();
+        let packet = v3_1_1::Subscribe::builder().packet_id(packet_id).entries(entries).build().expect("a SUBSCRIBE");
         let events = self.codec.checked_send(packet);
         self.carry_out(events).await;
         match self.packet().await {
@@ -168,6 +182,13 @@ impl Device {
         self.carry_out(events).await;
     }
 
+    pub(crate) async fn acknowledge(&mut self, message: &Received) {
+        let packet_id = message.packet_id.expect("quality of service 1");
+        let packet = v3_1_1::Puback::builder().packet_id(packet_id).build().expect("a PUBACK");
+        let events = self.codec.checked_send(packet);
+        self.carry_out(events).await;
+    }
+
     /// The next message; `None` when the hub closes the connection first.
     pub(crate) async fn receive(&mut self) -> Option<Received> {
         loop {
@@ -175,6 +196,7 @@ impl Device {
                 return Some(Received {
                     topic: publish.topic_name().to_owned(),
                     payload: publish.payload().as_slice().to_vec(),
+                    packet_id: publish.packet_id(),
                 });
             }
         }
@@ -234,19 +256,30 @@ impl Device {
 }
 
 pub(crate) async fn tls(hub: &Running, address: std::net::SocketAddr) -> Box<dyn Stream> {
+    let tcp = TcpStream::connect(address).await.expect("a connection");
+    let config = trusting(&hub.ca_pem).with_no_client_auth();
+    Box::new(shake(tcp, config, "localhost").await.expect("TLS"))
+}
+
+/// A client's TLS set-up that trusts this authority and nothing else.
+pub(crate) fn trusting(ca_pem: &str) -> rustls::ConfigBuilder<rustls::ClientConfig, WantsClientCert> {
     let mut roots = rustls::RootCertStore::empty();
-    let ca = CertificateDer::from_pem_slice(hub.ca_pem.as_bytes()).expect("PEM");
+    let ca = CertificateDer::from_pem_slice(ca_pem.as_bytes()).expect("PEM");
     roots.add(ca).expect("an authority");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
+    rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("versions")
         .with_root_certificates(roots)
-        .with_no_client_auth();
+}
+
+pub(crate) async fn shake(
+    tcp: TcpStream,
+    config: rustls::ClientConfig,
+    name: &'static str,
+) -> std::io::Result<TlsStream<TcpStream>> {
     let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
-    let tcp = TcpStream::connect(address).await.expect("a connection");
-    let name = ServerName::try_from("localhost").expect("a name");
-    Box::new(connector.connect(name, tcp).await.expect("TLS"))
+    connector.connect(ServerName::try_from(name).expect("a name"), tcp).await
 }
 
 pub(crate) fn unix_s() -> u64 {

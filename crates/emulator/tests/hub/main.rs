@@ -1,6 +1,7 @@
 //! The emulator from outside: TLS, MQTT, REST, faults.
 
 mod backend;
+mod c2d;
 mod connect;
 mod device;
 mod entra;

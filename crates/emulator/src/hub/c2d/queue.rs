@@ -1,0 +1,169 @@
+//! The messages of one device, in the order they came.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{CloudMessage, DELIVERIES_MAX, LOCK, Received, TIME_TO_LIVE};
+use crate::hub::Session;
+
+/// What waits for a device. Locks end with the process, messages do not.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::hub) struct Queue {
+    last: u64,
+    entries: Vec<Entry>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    sequence: u64,
+    enqueued: Timestamp,
+    expires: Timestamp,
+    deliveries: u32,
+    message: CloudMessage,
+    #[serde(skip)]
+    lock: Option<Lock>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Lock {
+    Connection(Session),
+    Receiver { token: String, until: Timestamp },
+}
+
+/// A message on its way to a connection.
+pub(super) struct Locked {
+    pub(super) sequence: u64,
+    pub(super) message: CloudMessage,
+    pub(super) expires: Timestamp,
+}
+
+/// A message that nobody will get.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Lost {
+    pub(super) sequence: u64,
+    pub(super) reason: &'static str,
+}
+
+impl Queue {
+    pub(in crate::hub) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(in crate::hub) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Whether there was never a message.
+    pub(in crate::hub) fn is_untouched(&self) -> bool {
+        self.last == 0
+    }
+
+    /// When time alone next changes something.
+    pub(super) fn due(&self) -> Option<Timestamp> {
+        let due = |entry: &Entry| match &entry.lock {
+            None => Some(entry.expires),
+            Some(Lock::Receiver { until, .. }) => Some(*until),
+            Some(Lock::Connection(_)) => None,
+        };
+        self.entries.iter().filter_map(due).min()
+    }
+
+    pub(super) fn push(&mut self, message: CloudMessage, now: Timestamp) -> u64 {
+        self.last += 1;
+        let default = now.checked_add(TIME_TO_LIVE).unwrap_or(now);
+        let expires = message.expiry.unwrap_or(default);
+        self.entries.push(Entry { sequence: self.last, enqueued: now, expires, deliveries: 0, message, lock: None });
+        self.last
+    }
+
+    /// Locks everything that waits for a connection.
+    pub(super) fn lock_all(&mut self, session: Session, now: Timestamp) -> Vec<Locked> {
+        let waiting = self.entries.iter_mut().filter(|entry| entry.waits(now));
+        let lock = |entry: &mut Entry| {
+            entry.deliveries += 1;
+            entry.lock = Some(Lock::Connection(session));
+            Locked { sequence: entry.sequence, message: entry.message.clone(), expires: entry.expires }
+        };
+        waiting.map(lock).collect()
+    }
+
+    /// Locks the first that waits for an HTTPS receiver.
+    pub(super) fn lock_next(&mut self, token: String, now: Timestamp) -> Option<Received> {
+        let entry = self.entries.iter_mut().find(|entry| entry.waits(now))?;
+        entry.deliveries += 1;
+        let until = now.checked_add(LOCK).unwrap_or(now);
+        entry.lock = Some(Lock::Receiver { token: token.clone(), until });
+        Some(Received {
+            lock_token: token,
+            sequence: entry.sequence,
+            deliveries: entry.deliveries,
+            enqueued: entry.enqueued,
+            expires: entry.expires,
+            message: entry.message.clone(),
+        })
+    }
+
+    /// The message that an HTTPS receiver's token locks.
+    pub(super) fn locked_by(&self, given: &str) -> Option<u64> {
+        let holds = |entry: &&Entry| matches!(&entry.lock, Some(Lock::Receiver { token, .. }) if token == given);
+        self.entries.iter().find(holds).map(|entry| entry.sequence)
+    }
+
+    pub(super) fn is_locked_for(&self, sequence: u64, session: Session) -> bool {
+        let locked = Some(Lock::Connection(session));
+        self.entries.iter().any(|entry| entry.sequence == sequence && entry.lock == locked)
+    }
+
+    pub(super) fn remove(&mut self, sequence: u64) -> bool {
+        let before = self.entries.len();
+        self.entries.retain(|entry| entry.sequence != sequence);
+        self.entries.len() < before
+    }
+
+    /// Puts one back to its place, unless it has been delivered too often.
+    pub(super) fn release(&mut self, sequence: u64) -> Option<Lost> {
+        let entry = self.entries.iter_mut().find(|entry| entry.sequence == sequence)?;
+        entry.lock = None;
+        if entry.deliveries < DELIVERIES_MAX {
+            return None;
+        }
+        self.remove(sequence);
+        Some(Lost { sequence, reason: "delivered too often" })
+    }
+
+    /// Puts everything back that a connection had locked.
+    pub(super) fn release_all(&mut self, session: Session) -> Vec<Lost> {
+        self.release_where(|lock| *lock == Lock::Connection(session))
+    }
+
+    /// Ends locks whose time is over, then drops what is too old.
+    pub(super) fn pass_time(&mut self, now: Timestamp) -> Vec<Lost> {
+        let mut lost = self.release_where(|lock| matches!(lock, Lock::Receiver { until, .. } if *until <= now));
+        self.entries.retain(|entry| {
+            let keep = entry.lock.is_some() || now < entry.expires;
+            if !keep {
+                lost.push(Lost { sequence: entry.sequence, reason: "expired" });
+            }
+            keep
+        });
+        lost
+    }
+
+    pub(super) fn clear(&mut self) -> usize {
+        std::mem::take(&mut self.entries).len()
+    }
+
+    fn release_where(&mut self, which: impl Fn(&Lock) -> bool) -> Vec<Lost> {
+        let due = self.entries.iter().filter(|entry| entry.lock.as_ref().is_some_and(&which));
+        let due: Vec<u64> = due.map(|entry| entry.sequence).collect();
+        due.into_iter().filter_map(|sequence| self.release(sequence)).collect()
+    }
+}
+
+impl Entry {
+    fn waits(&self, now: Timestamp) -> bool {
+        self.lock.is_none() && now < self.expires
+    }
+}
