@@ -7,6 +7,7 @@ mod device;
 mod entra;
 mod faults;
 mod jobs;
+mod logs;
 mod methods;
 mod recordings;
 mod rest;
@@ -15,6 +16,7 @@ mod robust;
 mod throttle;
 mod twins;
 mod websocket;
+mod x509;
 
 use iotedge_ha_emulator::{Emulator, Options, Running, Seed};
 

@@ -1,11 +1,18 @@
 //! Strangers' bytes disturb nobody.
 
+use std::time::Duration;
+
+use iotedge_ha_emulator::meters::Meter;
+use iotedge_ha_emulator::{ConnectRate, Emulator, Options, Seed, Strangers};
 use mqtt_protocol_core::mqtt::packet::Qos;
+use mqtt_protocol_core::mqtt::result_code::ConnectReturnCode;
+use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use crate::backend::Backend;
 use crate::device::{Device, Login, tls};
-use crate::{eventually, hub};
+use crate::{eventually, hub, logs};
 
 #[tokio::test]
 async fn garbage_on_every_port_leaves_others_alone() {
@@ -29,7 +36,7 @@ async fn garbage_on_every_port_leaves_others_alone() {
             let _ = stream.shutdown().await;
             let mut rest = Vec::new();
             let _ = stream.read_to_end(&mut rest).await;
-            let mut plain = tokio::net::TcpStream::connect(address).await.expect("open");
+            let mut plain = TcpStream::connect(address).await.expect("open");
             let _ = plain.write_all(bytes).await;
         }
     }
@@ -48,6 +55,15 @@ async fn garbage_after_connect_ends_that_connection_only() {
         &[0x30, 0xff, 0xff, 0xff, 0x7f],
         &[0xf0, 0x00],
         &[0x10, 0x00],
+        // An acknowledgement of nothing.
+        &[0x40, 0x02, 0x12, 0x34],
+        // A topic that is no UTF-8, one with a wildcard, one with a zero character, an empty one.
+        &[0x30, 0x05, 0x00, 0x03, b'a', 0xff, 0xfe],
+        &[0x30, 0x05, 0x00, 0x03, b'a', b'/', b'+'],
+        &[0x30, 0x05, 0x00, 0x03, b'a', 0x00, b'b'],
+        &[0x30, 0x02, 0x00, 0x00],
+        // A filter that is no UTF-8.
+        &[0x82, 0x08, 0x00, 0x01, 0x00, 0x03, b'a', 0xff, 0xfe, 0x00],
     ] {
         let login = Login::of(&hub, "leaf", None);
         let mut device = Device::connect(&hub, &login).await.expect("connected");
@@ -55,4 +71,153 @@ async fn garbage_after_connect_ends_that_connection_only() {
         assert_eq!(device.receive().await, None, "{bytes:?}");
     }
     eventually("all are forgotten", async || hub.connections().is_empty()).await;
+}
+
+/// A string as MQTT writes it.
+fn string(text: &str) -> Vec<u8> {
+    let length = u16::try_from(text.len()).expect("short");
+    [&length.to_be_bytes(), text.as_bytes()].concat()
+}
+
+/// A packet with a correct header.
+fn packet(first: u8, body: &[u8]) -> Vec<u8> {
+    let mut out = vec![first];
+    let mut left = body.len();
+    loop {
+        let digit = u8::try_from(left % 128).expect("seven bits");
+        left /= 128;
+        out.push(if left > 0 { digit | 0x80 } else { digit });
+        if left == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(body);
+    out
+}
+
+#[tokio::test]
+async fn ten_thousand_filters_in_one_packet_are_answered_and_five_granted() {
+    let hub = hub().await;
+    let mut device = Device::connect(&hub, &Login::of(&hub, "leaf", None)).await.expect("connected");
+    let filter = |n: usize| if n.is_multiple_of(2) { "$iothub/twin/res/#".to_owned() } else { format!("x/{n}") };
+    let filters: Vec<String> = (0..10_000).map(filter).collect();
+    let codes = device.subscribe_all(&filters, Qos::AtLeastOnce).await;
+    assert_eq!((codes.len(), codes.iter().filter(|code| **code == 1).count()), (10_000, 5));
+    let answer = device.request("$iothub/twin/GET/?$rid=1", b"").await;
+    assert_eq!(answer.topic, "$iothub/twin/res/200/?$rid=1");
+}
+
+#[tokio::test]
+async fn a_message_may_have_256_kb_and_not_a_byte_more() {
+    let hub = hub().await;
+    let mut messages = hub.messages();
+    let login = Login::of(&hub, "leaf", None);
+    let mut device = Device::connect(&hub, &login).await.expect("connected");
+    let topic = "devices/leaf/messages/events/";
+    device.publish(topic, Qos::AtLeastOnce, &vec![1; 256 * 1024]).await;
+    assert_eq!(messages.recv().await.expect("a message").body.len(), 256 * 1024);
+    device.publish(topic, Qos::AtLeastOnce, &vec![1; 256 * 1024 + 1]).await;
+    assert_eq!(device.receive().await, None);
+    let mut device = Device::connect(&hub, &login).await.expect("connected");
+    let long = packet(0x30, &[string(topic), vec![1; 300_000]].concat());
+    device.write_raw(&long[..64]).await;
+    assert_eq!(device.receive().await, None);
+}
+
+#[tokio::test]
+async fn whoever_says_nothing_is_sent_away_and_nobody_else() {
+    let seed = vec![Seed::parse("leaf").expect("a seed")];
+    let login_within = Duration::from_millis(300);
+    let hub = Emulator::start(Options { seed, login_within, ..Options::default() }).await.expect("a hub");
+    let mut device = Device::connect(&hub, &Login::of(&hub, "leaf", None)).await.expect("connected");
+    for address in [hub.mqtt_addr, hub.https_addr] {
+        let silent = TcpStream::connect(address).await.expect("open");
+        let mut half = TcpStream::connect(address).await.expect("open");
+        half.write_all(&[0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00]).await.expect("written");
+        let mut shaken = tls(&hub, address).await;
+        for mut stream in [silent, half] {
+            let mut rest = Vec::new();
+            let _ = stream.read_to_end(&mut rest).await;
+        }
+        let mut rest = Vec::new();
+        let _ = shaken.read_to_end(&mut rest).await;
+        assert_eq!(rest, b"");
+    }
+    let mut slow = tls(&hub, hub.mqtt_addr).await;
+    slow.write_all(&[0x10, 0x20, 0x00, 0x04]).await.expect("written");
+    let mut rest = Vec::new();
+    let _ = slow.read_to_end(&mut rest).await;
+    let mut long = tls(&hub, hub.mqtt_addr).await;
+    long.write_all(&[0x10, 0xff, 0xff, 0x7f]).await.expect("written");
+    let _ = long.read_to_end(&mut rest).await;
+    assert_eq!(rest, b"");
+    device.subscribe("$iothub/twin/res/#", Qos::AtMostOnce).await;
+    assert_eq!(device.request("$iothub/twin/GET/?$rid=1", b"").await.topic, "$iothub/twin/res/200/?$rid=1");
+}
+
+#[tokio::test]
+async fn strangers_are_bounded_and_those_who_logged_in_do_not_count() {
+    logs::keep();
+    let seed = vec![Seed::parse("leaf").expect("a seed"), Seed::parse("other").expect("a seed")];
+    let strangers = Strangers { per_source: 2, in_all: 10 };
+    let hub = Emulator::start(Options { seed, strangers, ..Options::default() }).await.expect("a hub");
+    let backend = Backend::new(&hub);
+    assert_eq!(backend.get("/devices/leaf").await.status, 200);
+    let _device = Device::connect(&hub, &Login::of(&hub, "leaf", None)).await.expect("connected");
+    let silent = [tls(&hub, hub.mqtt_addr).await, tls(&hub, hub.https_addr).await];
+    let mut third = TcpStream::connect(hub.mqtt_addr).await.expect("open");
+    let own = third.local_addr().expect("bound").to_string();
+    logs::says(&[&own, "turned away", "2 connections of this source"]).await;
+    assert!(third.read(&mut [0; 1]).await.is_ok_and(|read| read == 0));
+    assert_eq!(backend.get("/devices/leaf").await.status, 200);
+    drop(silent);
+    eventually("there is room again", async || {
+        let tcp = TcpStream::connect(hub.mqtt_addr).await.expect("open");
+        let login = Login::of(&hub, "other", None);
+        let config = crate::device::trusting(&hub.ca_pem).with_no_client_auth();
+        match crate::device::shake(tcp, config, "localhost").await {
+            Ok(stream) => Device::connect_over(Box::new(stream), &login).await.is_ok(),
+            Err(_) => false,
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_device_that_does_not_read_is_cut_and_others_are_served() {
+    let hub = hub().await;
+    let backend = Backend::new(&hub);
+    let mut deaf = Device::connect(&hub, &Login::of(&hub, "leaf", None)).await.expect("connected");
+    deaf.subscribe("$iothub/twin/PATCH/properties/desired/#", Qos::AtMostOnce).await;
+    let mut other = Device::connect(&hub, &Login::of(&hub, "edge-a", Some("ha-agent"))).await.expect("connected");
+    other.subscribe("$iothub/twin/res/#", Qos::AtMostOnce).await;
+    let mut patches = 0;
+    while hub.connections().iter().any(|connection| connection.link.device_id == "leaf") {
+        let chunks: Vec<String> = (0..7).map(|n| n.to_string().repeat(4_000)).collect();
+        let answer =
+            backend.patch("/twins/leaf", json!({"properties": {"desired": {"n": patches, "fill": chunks}}})).await;
+        assert_eq!(answer.status, 200);
+        patches += 1;
+        assert!(patches < 5_000, "it is never cut");
+    }
+    assert_eq!(other.request("$iothub/twin/GET/?$rid=1", b"").await.topic, "$iothub/twin/res/200/?$rid=1");
+}
+
+#[tokio::test]
+async fn two_clients_with_one_name_are_slowed_and_others_connect() {
+    let seed = vec![Seed::parse("leaf").expect("a seed"), Seed::parse("other").expect("a seed")];
+    let connect_rate = Some(ConnectRate { burst: 5, per_s: 0.001 });
+    let hub = Emulator::start(Options { seed, connect_rate, ..Options::default() }).await.expect("a hub");
+    let login = Login::of(&hub, "leaf", None);
+    let mut last = None;
+    for _ in 0..5 {
+        last = Some(Device::connect(&hub, &login).await.expect("connected"));
+    }
+    let refused = Device::connect(&hub, &login).await.err();
+    assert_eq!(refused, Some(Some(ConnectReturnCode::ServerUnavailable)));
+    assert_eq!(hub.meters().read(Meter::ConnectsThrottled), 1);
+    let mut last = last.expect("five");
+    last.subscribe("$iothub/twin/res/#", Qos::AtMostOnce).await;
+    assert_eq!(last.request("$iothub/twin/GET/?$rid=1", b"").await.topic, "$iothub/twin/res/200/?$rid=1");
+    assert!(Device::connect(&hub, &Login::of(&hub, "other", None)).await.is_ok());
 }
