@@ -8,6 +8,7 @@ mod bulk;
 mod c2d;
 mod configuration;
 mod dice;
+mod event;
 mod expect;
 mod identity;
 mod index;
@@ -34,6 +35,7 @@ pub use body::{DeviceBody, ModuleBody};
 pub use bulk::BulkOutcome;
 pub use c2d::{Ack, CloudMessage, Received, Settlement};
 pub use dice::Dice;
+pub use event::{Event, Happening, Kind, Telemetry};
 pub use expect::Expect;
 pub use identity::{Authentication, Id, Key};
 pub use index::{PAGE_MAX, Page};
@@ -61,13 +63,14 @@ pub struct Hub {
     jobs: Jobs,
     dice: Dice,
     last_ticks: u64,
+    sequence: event::Sequence,
     revision: u64,
     /// When time alone next changes a queue of messages.
     mail_due: Option<Timestamp>,
     effects: Vec<Effect>,
 }
 
-/// What connections are to be told.
+/// What connections, and whoever listens, are to be told.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
     /// Desired properties were written.
@@ -104,6 +107,8 @@ pub enum Effect {
         /// Why, for the log.
         reason: &'static str,
     },
+    /// Something happened.
+    Event(Event),
     /// A connection is to be closed.
     Cut {
         /// Which.
@@ -111,6 +116,16 @@ pub enum Effect {
         /// Why, for the log.
         reason: &'static str,
     },
+}
+
+impl Effect {
+    /// What happened, if that is what it tells.
+    pub fn into_event(self) -> Option<Event> {
+        match self {
+            Self::Event(event) => Some(event),
+            _ => None,
+        }
+    }
 }
 
 /// Whether and how an identity may connect.
@@ -146,6 +161,7 @@ impl Hub {
             jobs: Jobs::default(),
             dice,
             last_ticks: 0,
+            sequence: event::Sequence::default(),
             revision: 0,
             mail_due: None,
             effects: Vec::new(),

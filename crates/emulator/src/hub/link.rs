@@ -228,10 +228,14 @@ impl Hub {
         if connected {
             presence.last_activity = Some(now);
         }
-        if presence.connected != connected {
+        let turned = presence.connected != connected;
+        if turned {
             presence.connected = connected;
             presence.updated = Some(now);
         }
         self.changed(id, now);
+        if turned {
+            self.tell_connection(id, connected, now);
+        }
     }
 }

@@ -62,6 +62,7 @@ impl Hub {
         }
         let whole = Id::module(device_id, id);
         self.cut_links(device_id, "the module was deleted", |id, _| *id == whole);
+        self.tell_lifecycle(&whole, false, now);
         if let Some(device) = self.devices.get_mut(device_id) {
             device.modules.remove(id);
         }
@@ -77,6 +78,7 @@ impl Hub {
         let Some(device) = self.devices.get_mut(device_id) else {
             return;
         };
+        let fresh = !device.modules.contains_key(id);
         device.modules.entry(id.to_owned()).or_insert_with(|| Module {
             managed_by: Some("iotEdge".into()),
             generation_id: ticks,
@@ -85,7 +87,11 @@ impl Hub {
             authentication: super::identity::Authentication::Sas { primary, secondary },
             twin: Twin::new(time::NEVER),
         });
-        self.changed(&Id::module(device_id, id), now);
+        let whole = Id::module(device_id, id);
+        self.changed(&whole, now);
+        if fresh {
+            self.tell_lifecycle(&whole, true, now);
+        }
     }
 
     pub(super) fn find_module(&self, device_id: &str, id: &str) -> Result<&Module, Refusal> {
@@ -123,7 +129,9 @@ impl Hub {
         if let Some(device) = self.devices.get_mut(device_id) {
             device.modules.insert(id.to_owned(), module);
         }
-        self.changed(&Id::module(device_id, id), now);
+        let whole = Id::module(device_id, id);
+        self.changed(&whole, now);
+        self.tell_lifecycle(&whole, true, now);
         Ok(shown)
     }
 

@@ -60,6 +60,11 @@ impl Hub {
             return Err(Refusal::precondition());
         }
         self.cut_links(id, "the device was deleted", |_, _| true);
+        let modules: Vec<String> = self.find(id)?.modules.keys().cloned().collect();
+        for module in modules {
+            self.tell_lifecycle(&Id::module(id, module), false, now);
+        }
+        self.tell_lifecycle(&Id::device(id), false, now);
         self.devices.remove(id);
         self.kept.retain(|kept, _| kept.device != id);
         self.changed(&Id::device(id), now);
@@ -119,8 +124,13 @@ impl Hub {
             self.add_runtime(&mut device, now);
         }
         let shown = Shown { body: device.show(id, true), etag: etag(device.etag) };
+        let modules: Vec<String> = device.modules.keys().cloned().collect();
         self.devices.insert(id.to_owned(), device);
         self.changed(&Id::device(id), now);
+        self.tell_lifecycle(&Id::device(id), true, now);
+        for module in modules {
+            self.tell_lifecycle(&Id::module(id, module), true, now);
+        }
         Ok(shown)
     }
 

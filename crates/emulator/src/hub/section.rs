@@ -69,12 +69,33 @@ impl Section {
         Value::Object(out)
     }
 
+    /// What a write of `patch` left, for those who hear of changes: the patch with its metadata and the new version.
+    pub(super) fn changed(&self, patch: &Map<String, Value>) -> Value {
+        let mut out = patch.clone();
+        out.insert("$metadata".into(), Value::Object(metadata_of(patch, &self.metadata)));
+        out.insert("$version".into(), json!(self.version));
+        Value::Object(out)
+    }
+
     /// The section as a device sees it: no metadata.
     pub(super) fn plain(&self) -> Value {
         let mut out = self.body.clone();
         out.insert("$version".into(), json!(self.version));
         Value::Object(out)
     }
+}
+
+fn metadata_of(patch: &Map<String, Value>, metadata: &Map<String, Value>) -> Map<String, Value> {
+    let own = metadata.iter().filter(|(key, _)| key.starts_with('$'));
+    let mut out: Map<String, Value> = own.map(|(key, value)| (key.clone(), value.clone())).collect();
+    let none = Map::new();
+    for (key, value) in patch {
+        if let Some(Value::Object(under)) = metadata.get(key) {
+            let inner = metadata_of(value.as_object().unwrap_or(&none), under);
+            out.insert(key.clone(), Value::Object(inner));
+        }
+    }
+    out
 }
 
 struct Mark<'a> {

@@ -25,6 +25,18 @@ pub(super) struct Twin {
     model_id: Option<String>,
 }
 
+/// What a write changed, for those who hear of changes.
+#[derive(Debug)]
+pub(super) struct Changed {
+    pub(super) version: u64,
+    /// Moves on a back end's writes only.
+    pub(super) etag: Option<String>,
+    pub(super) tags: Option<Map<String, Value>>,
+    pub(super) desired: Option<Value>,
+    pub(super) reported: Option<Value>,
+    pub(super) replaced: bool,
+}
+
 /// What a back end sends to change a twin; everything else in its body is ignored.
 #[derive(Debug, Default)]
 struct Change {
@@ -94,6 +106,18 @@ impl Twin {
         Ok(written)
     }
 
+    fn changed(&self, change: &Change, replaced: bool) -> Changed {
+        Changed {
+            version: self.version(),
+            etag: Some(self.etag()),
+            tags: change.tags.clone(),
+            desired: change.desired.as_ref().map(|desired| self.desired.changed(desired)),
+            reported: None,
+            // A deployment replaces desired properties alone; that is told as an update.
+            replaced: replaced && change.tags.is_some(),
+        }
+    }
+
     fn report(&mut self, patch: &Map<String, Value>, at: &str) -> Result<u64, Violation> {
         let patch = strip(patch);
         limits::check_patch(&patch)?;
@@ -153,9 +177,13 @@ impl Hub {
     /// Merges reported properties; the answer is the section's new version.
     pub fn report(&mut self, id: &Id, patch: &Map<String, Value>, now: Timestamp) -> Result<u64, Refusal> {
         let at = time::print(now);
-        let version =
-            self.twin_of_mut(id)?.report(patch, &at).map_err(|violation| Refusal::argument(violation.to_string()))?;
+        let twin = self.twin_of_mut(id)?;
+        let version = twin.report(patch, &at).map_err(|violation| Refusal::argument(violation.to_string()))?;
+        let reported = Some(twin.reported.changed(&strip(patch)));
+        let changed =
+            Changed { version: twin.version(), etag: None, tags: None, desired: None, reported, replaced: false };
         self.changed(id, now);
+        self.tell_twin(id, changed, now);
         Ok(version)
     }
 
@@ -179,6 +207,7 @@ impl Hub {
         let at = time::print(now);
         let twin = self.twin_of_mut(id)?;
         let written = twin.apply(change, &at, replace).map_err(|violation| Refusal::argument(violation.to_string()))?;
+        let changed = twin.changed(change, replace);
         if let Some(desired) = &change.desired {
             let version = twin.desired.version();
             let mut body = desired.clone();
@@ -187,6 +216,7 @@ impl Hub {
         }
         if written {
             self.changed(id, now);
+            self.tell_twin(id, changed, now);
         }
         Ok(())
     }
