@@ -1,0 +1,16 @@
+//! Where messages go: routes, their conditions, enrichments and endpoints.
+
+mod condition;
+mod endpoint;
+mod enrichment;
+mod message;
+mod problem;
+mod table;
+
+pub use endpoint::{Endpoint, Sink};
+
+pub(crate) use condition::{CompileError, Condition, Verdict};
+pub(crate) use endpoint::Endpoints;
+pub(crate) use message::{Message, Source};
+pub(crate) use problem::Problem;
+pub(crate) use table::{Limits, Table};
