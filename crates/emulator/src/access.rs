@@ -17,7 +17,7 @@ pub(crate) use device::{Credentials, Granted};
 pub(crate) use entra::{Audience, Bearer, Refused};
 pub use entra::{Authority, Entra, Principal};
 pub(crate) use issuer::{Issuer, LIFETIME_S, Request as TokenRequest, fresh_key, issuer_url};
-pub(crate) use policies::{Policies, Right};
+pub(crate) use policies::{Policies, Policy, Right};
 pub use roles::Role;
 
 use crate::hub::Key;

@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::access::{Access, Authorities, Issuer};
 use crate::error::Error;
+use crate::events::{Events, Place};
 use crate::files::{self, Readers};
 use crate::hub::{DeviceBody, Dice, Expect, Hub, Id, ModuleBody};
 use crate::listen::{Door, Doorstep, Signpost};
@@ -51,9 +52,12 @@ impl Emulator {
         let access = Access::new(secrets.policies, &names(&options), options.entra.clone(), issuer);
         let access = if options.disable_local_auth { access.without_local_auth() } else { access };
         let access = access.with_authorities(Authorities::read(&options.device_authorities)?);
-        let shell = Arc::new(Shell::new(hub, access).with_connect_rate(options.connect_rate));
-        shell.gate.set(options.throttling);
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let events = open_events(&options, &identity.ca_pem, https_addr.port(), &tasks, &stop)?;
+        let shell = Arc::new(Shell::new(hub, access, events).with_connect_rate(options.connect_rate));
+        shell.gate.set(options.throttling);
+        // Tells of the identities that were made before there was anybody to listen.
+        shell.act(|_, _| ());
         let control_token = options.control_token.clone();
         let control_token = control_token.unwrap_or(secrets.control_token);
         let app = App { shell: Arc::clone(&shell), control_token: control_token.clone().into(), stop: stop.clone() };
@@ -128,6 +132,24 @@ fn authority_place(file: Option<&Path>) -> String {
         Some(path) => path.display().to_string(),
         None => "the authority's certificate (name a file with --ca-file to have it written)".into(),
     }
+}
+
+fn open_events(
+    options: &Options,
+    ca_pem: &str,
+    port: u16,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> Result<Events, Error> {
+    let host = options.host_names.first().map_or("localhost", String::as_str).to_owned();
+    let place = Place {
+        host_and_port: format!("{host}:{port}"),
+        host,
+        ca_pem: ca_pem.to_owned(),
+        tasks: tasks.clone(),
+        stop: stop.clone(),
+    };
+    Events::open(options.events.clone(), options.control_plane.clone(), place).map_err(Error::Option)
 }
 
 fn open_hub(options: &Options, dice: Dice) -> Result<Hub, Error> {

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::access::Entra;
+use crate::events::EventOptions;
+use crate::management::ControlPlane;
 use crate::throttle::Throttling;
 
 /// What can be chosen before the start; the defaults suit a test: loopback, free ports, nothing kept.
@@ -48,6 +50,10 @@ pub struct Options {
     pub entra: Entra,
     /// Whether back ends must come with bearer tokens: no shared access signatures for them. Devices keep theirs.
     pub disable_local_auth: bool,
+    /// Who hears of events.
+    pub events: EventOptions,
+    /// How Azure Resource Manager shows the hub.
+    pub control_plane: ControlPlane,
     /// Seed of keys and etags, for runs that must repeat.
     pub random_seed: Option<[u8; 32]>,
 }
@@ -73,6 +79,8 @@ impl Default for Options {
             control_token: None,
             entra: Entra::default(),
             disable_local_auth: false,
+            events: EventOptions::default(),
+            control_plane: ControlPlane::default(),
             random_seed: None,
         }
     }

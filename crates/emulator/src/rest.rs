@@ -1,11 +1,13 @@
 //! The service REST API, the WebSocket door for MQTT, and the control API, on one listener.
 
 mod answer;
+mod arm;
 mod bound;
 mod call;
 mod control;
 mod device;
 mod entra;
+mod events;
 mod jobs;
 mod metering;
 mod methods;

@@ -100,6 +100,11 @@ impl Running {
         self.shell.access.issuer().mint(&request, Timestamp::now())
     }
 
+    /// The hub's id in Azure Resource Manager, which is served at [`Running::https_url`].
+    pub fn resource_id(&self) -> String {
+        self.shell.events.management.id()
+    }
+
     /// Faults, without the detour over HTTP.
     pub fn faults(&self) -> &Faults {
         &self.shell.faults
@@ -158,6 +163,7 @@ impl Running {
             ("EMULATOR_MQTT", self.mqtt_addr.to_string()),
             ("EMULATOR_CONTROL_URL", self.control_url()),
             ("EMULATOR_CONTROL_TOKEN", self.control_token.clone()),
+            ("IOTHUB_RESOURCE_ID", self.resource_id()),
         ];
         if let Some(path) = &self.ca_file {
             lines.insert(1, ("IOTHUB_CA_FILE", path.display().to_string()));

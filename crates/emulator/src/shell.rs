@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
 use crate::clock::Clock;
+use crate::events::Events;
 use crate::faults::Faults;
 use crate::hub::{CloudMessage, Code, Effect, Hub, Id, LinkView, Proof, Refusal, Saved, Session};
 use crate::meters::{Bill, Meter, Meters};
@@ -41,6 +42,7 @@ pub(crate) struct Shell {
     pub(crate) gate: Gate,
     pub(crate) clock: Arc<Clock>,
     pub(crate) storms: StormGuard,
+    pub(crate) events: Events,
 }
 
 #[derive(Debug)]
@@ -114,7 +116,7 @@ pub(crate) struct CallGuard<'a> {
 }
 
 impl Shell {
-    pub(crate) fn new(hub: Hub, access: Access) -> Self {
+    pub(crate) fn new(hub: Hub, access: Access, events: Events) -> Self {
         let revision = hub.revision();
         let faults = Faults::default();
         let clock = faults.clock();
@@ -131,6 +133,7 @@ impl Shell {
             gate: Gate::new(None),
             clock,
             storms: StormGuard::default(),
+            events,
         }
     }
 
@@ -213,6 +216,7 @@ impl Shell {
         self.meters.count_for(Meter::Telemetry, from);
         let named: usize = properties.iter().map(|(name, value)| name.len() + value.len()).sum();
         self.bill(Bill::Telemetry, Some(&from.device), named + body.len());
+        self.act(|hub, _| hub.receive(from, properties.clone(), body.clone(), message.at));
         // Nobody listening is no error.
         let _ = self.messages.send(Arc::new(message));
     }
@@ -288,6 +292,7 @@ impl Shell {
                 tracing::warn!(%id, sequence, reason, "a cloud-to-device message was dropped");
                 self.meters.count_for(Meter::CloudMessagesLost, &id);
             }
+            Effect::Event(event) => self.events.take_in(&core.hub, &event),
             Effect::Cut { session, reason } => {
                 if let Some(line) = core.lines.get(&session) {
                     tracing::info!(session = session.0, reason, "connection closed by the hub");

@@ -1,6 +1,9 @@
 //! An IoT Hub on this machine, and what goes with it.
 
+mod events;
 mod serve;
+mod state;
+mod tail;
 
 use crate::exit::Exit;
 use crate::failure::Result;
@@ -15,12 +18,14 @@ pub(crate) struct Args {
     #[command(subcommand)]
     what: Option<What>,
     #[command(flatten)]
-    serve: serve::Args,
+    serve: Box<serve::Args>,
 }
 
 /// Without one of these the hub itself is served.
 #[derive(clap::Subcommand)]
-enum What {}
+enum What {
+    Tail(tail::Args),
+}
 
 impl Args {
     /// Runs until it is told to stop, so it logs what it does.
@@ -31,7 +36,7 @@ impl Args {
 
 pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit> {
     match args.what {
-        None => serve::run(args.serve, printer).await,
-        Some(what) => match what {},
+        None => serve::run(*args.serve, printer).await,
+        Some(What::Tail(args)) => tail::run(args, printer).await,
     }
 }

@@ -37,7 +37,6 @@ pub struct Principal {
 pub(crate) enum Audience {
     /// The hub's data: `https://iothubs.azure.net`, or the hub under one of its names.
     Hub,
-    #[cfg_attr(not(test), expect(dead_code, reason = "the management side asks"))]
     /// The management side: `https://management.azure.com`, or the hub under one of its names.
     Management,
 }
@@ -109,7 +108,6 @@ impl Bearer {
     }
 
     /// Whether the principal may use the management side, to change something or to look.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the management side asks"))]
     pub(crate) fn may_manage(&self, write: bool) -> bool {
         let Some(roles) = &self.roles else {
             return true;

@@ -42,6 +42,11 @@ impl Policies {
         Self { policies: NAMES.into_iter().map(policy).collect() }
     }
 
+    /// All of them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Policy> {
+        self.policies.iter()
+    }
+
     /// The policy of that name.
     pub(crate) fn find(&self, name: &str) -> Option<&Policy> {
         self.policies.iter().find(|policy| policy.name == name)
@@ -49,6 +54,11 @@ impl Policies {
 }
 
 impl Policy {
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Primary, then secondary.
     pub(crate) fn keys(&self) -> Vec<&Key> {
         vec![&self.primary, &self.secondary]

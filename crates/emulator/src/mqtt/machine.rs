@@ -440,7 +440,7 @@ mod tests {
     fn machine() -> Machine {
         let mut dice = Dice::new([3; 32]);
         let access = Access::example(&mut dice);
-        let shell = Shell::new(Hub::new(dice, jiff::SignedDuration::ZERO), access);
+        let shell = Shell::new(Hub::new(dice, jiff::SignedDuration::ZERO), access, crate::events::Events::example());
         let mut codec = codec();
         let connect = v3_1_1::Connect::builder().client_id("d").and_then(|b| b.keep_alive(60).build());
         let bytes = connect.expect("a CONNECT").to_continuous_buffer();

@@ -11,6 +11,7 @@ use serde_json::json;
 use super::answer::{ok, with_body};
 use super::bound;
 use super::call::Call;
+use super::events;
 use crate::shell::Shell;
 
 /// Carries out a call under `/_emulator/`.
@@ -20,6 +21,9 @@ pub(super) async fn control(shell: &Shell, call: &Call, token: &str) -> Response
         return problem(StatusCode::UNAUTHORIZED, "send the control token: Authorization: Bearer …");
     }
     let path = call.path();
+    if events::is_ours(&path) {
+        return events::control(shell, call).await;
+    }
     let answer = match (call.method.as_str(), path.get(1..).unwrap_or_default()) {
         ("GET", ["metrics"]) => Some(meters::metrics(shell)),
         (_, ["v1", "faults", rest @ ..]) => faults::faults(shell, call, rest),
@@ -42,7 +46,7 @@ fn read<T: DeserializeOwned>(call: &Call, check: impl FnOnce(&T) -> Result<(), S
     Ok(read)
 }
 
-fn problem(status: StatusCode, text: &str) -> Response {
+pub(super) fn problem(status: StatusCode, text: &str) -> Response {
     with_body(status, &json!({"error": text}))
 }
 

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer::{dress, refused};
 use super::call::{Call, segments};
-use super::{control, device, entra, metering, service, websocket};
+use super::{arm, control, device, entra, events, metering, service, websocket};
 use crate::faults::{RestKind, Verdict};
 use crate::hub::{Code, Refusal};
 use crate::listen::Peer;
@@ -103,6 +103,9 @@ async fn route(app: App, request: Request, peer: &Arc<Peer>) -> Response {
         Ok(Err(refusal)) => return refused(&refusal),
         Err(_) => return too_slow(),
     };
+    if events::is_validation(&call.path()) {
+        return events::validate(&app.shell, &call);
+    }
     if authority {
         return entra::answer(&app.shell, &call, &app.control_token);
     }
@@ -138,6 +141,9 @@ async fn faulty(shell: &Shell, call: Call, peer: &Peer) -> Response {
 }
 
 async fn hub(shell: &Shell, call: Call, peer: &Peer) -> Response {
+    if arm::is_ours(&call.path()) {
+        return arm::arm(shell, &call);
+    }
     match device::errand(&call) {
         Some(errand) => device::carry_out(shell, &call, &peer.certificates, errand).await,
         None => service::service(shell, &call).await,

@@ -1,10 +1,12 @@
 //! The emulator from outside: TLS, MQTT, REST, faults.
 
+mod arm;
 mod backend;
 mod c2d;
 mod connect;
 mod device;
 mod entra;
+mod event_grid;
 mod faults;
 mod jobs;
 mod logs;
@@ -13,8 +15,10 @@ mod recordings;
 mod rest;
 mod restart;
 mod robust;
+mod routes;
 mod throttle;
 mod twins;
+mod webhook;
 mod websocket;
 mod x509;
 

@@ -70,6 +70,9 @@ pub(super) struct Args {
     /// Print shell variables instead of sentences
     #[arg(long)]
     print_env: bool,
+
+    #[command(flatten)]
+    events: super::events::Args,
 }
 
 pub(super) async fn run(args: Args, printer: &Printer) -> Result<Exit> {
@@ -94,7 +97,7 @@ fn options(args: Args) -> Result<Options> {
         Some(folder) => folder,
         None => default_state()?,
     };
-    Ok(Options {
+    let mut options = Options {
         bind: args.bind,
         https_port: args.https_port,
         mqtt_port: args.mqtt_port,
@@ -106,16 +109,15 @@ fn options(args: Args) -> Result<Options> {
         throttling: args.sku.map(|sku| Throttling::new(sku, args.units)),
         seed: args.devices,
         ..Options::default()
-    })
+    };
+    args.events.apply(&mut options)?;
+    Ok(options)
 }
 
 fn default_state() -> Result<PathBuf> {
-    let place = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let base = place("XDG_STATE_HOME").or_else(|| place("HOME").map(|home| home.join(".local/state")));
-    let base = base.ok_or_else(|| {
+    super::state::default_folder().ok_or_else(|| {
         Failure::says(Exit::Usage, "there is no place for the emulator's keys").hint("name a folder with --state")
-    })?;
-    Ok(base.join("iotedge-ha/emulator"))
+    })
 }
 
 fn explained(error: ha_emulator::Error) -> Failure {
@@ -163,6 +165,7 @@ fn described(hub: &Running, seeds: &[Seed]) -> Value {
         "connection_string": hub.connection_string(),
         "control_url": hub.control_url(),
         "control_token": hub.control_token(),
+        "resource_id": hub.resource_id(),
         "identities": identities(hub, seeds).into_iter().collect::<std::collections::BTreeMap<_, _>>(),
     })
 }

@@ -1,0 +1,165 @@
+//! From the hub's events to whoever listens: routes and their endpoints, Event Grid, the tail.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::Value;
+use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::event_grid::{EventGrid, EventSubscription, Settings};
+use crate::hub::{Event, Hub, Id, Kind};
+use crate::management::{ControlPlane, Management};
+use crate::routing::{Endpoint, Endpoints, Message};
+use crate::webhook::Webhooks;
+
+/// Lines that a slow reader of the tail may fall behind.
+const TAIL_MAX: usize = 1024;
+
+/// Who hears of events from the start, and how.
+#[derive(Debug, Clone)]
+pub struct EventOptions {
+    /// Event Grid subscriptions; their webhooks are asked until they agree.
+    pub subscriptions: Vec<EventSubscription>,
+    /// Endpoints of routes that lead somewhere on this machine.
+    pub endpoints: Vec<Endpoint>,
+    /// `properties.routing` of the hub's resource. Default: no routes, everything to the built-in endpoint.
+    pub routing: Option<Value>,
+    /// How long Event Grid holds back a change of connection state for the last one to win. Azure: 60 s.
+    pub connection_window: Duration,
+    /// Stretches the retry schedule of Event Grid.
+    pub retry_scale: f64,
+    /// Events that may wait for one subscriber; the next ones are lost, and counted.
+    pub waiting_max: usize,
+}
+
+impl Default for EventOptions {
+    fn default() -> Self {
+        Self {
+            subscriptions: Vec::new(),
+            endpoints: Vec::new(),
+            routing: None,
+            connection_window: Duration::from_secs(60),
+            retry_scale: 1.0,
+            waiting_max: 10_000,
+        }
+    }
+}
+
+/// What the surroundings give.
+#[derive(Debug)]
+pub(crate) struct Place {
+    /// The name and port that clients use.
+    pub(crate) host_and_port: String,
+    /// The hub's first name.
+    pub(crate) host: String,
+    pub(crate) ca_pem: String,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) stop: CancellationToken,
+}
+
+/// A happening as the tail shows it: once for each endpoint it was routed to.
+#[derive(Debug, Clone)]
+pub(crate) struct Line {
+    pub(crate) kind: Kind,
+    pub(crate) id: Id,
+    /// Where it was routed to; nowhere if no route took it.
+    pub(crate) endpoint: Option<String>,
+    pub(crate) json: Value,
+}
+
+/// Everyone who hears of events.
+#[derive(Debug)]
+pub(crate) struct Events {
+    pub(crate) management: Arc<Management>,
+    pub(crate) endpoints: Endpoints,
+    pub(crate) event_grid: Arc<EventGrid>,
+    tail: broadcast::Sender<Arc<Line>>,
+}
+
+impl Events {
+    /// Opens endpoints and subscriptions.
+    ///
+    /// # Errors
+    /// When routes do not compile, or a subscription makes no sense.
+    pub(crate) fn open(options: EventOptions, control_plane: ControlPlane, place: Place) -> Result<Self, String> {
+        let Place { host_and_port, host, ca_pem, tasks, stop } = place;
+        if !(options.retry_scale.is_finite() && (0.0..=1000.0).contains(&options.retry_scale)) {
+            return Err("the scale of event retries must be a number from 0 to 1000".to_owned());
+        }
+        let webhooks = Arc::new(Webhooks::trusting(ca_pem));
+        let endpoints = Endpoints::open(&options.endpoints, &webhooks, &tasks, &stop)?;
+        let management = Management::new(control_plane, host, endpoints.names(), options.routing, Timestamp::now())?;
+        let settings = Settings {
+            window: options.connection_window,
+            scale: options.retry_scale,
+            waiting_max: options.waiting_max,
+            hub: management.hub_name().to_owned(),
+            topic: management.id().to_ascii_uppercase(),
+            base_url: format!("https://{host_and_port}"),
+        };
+        let event_grid = Arc::new(EventGrid::new(settings, webhooks, tasks, stop));
+        event_grid.start();
+        for subscription in options.subscriptions {
+            let name = subscription.name.clone();
+            event_grid.add(subscription).map_err(|e| format!("event subscription {name}: {e}"))?;
+        }
+        let tail = broadcast::Sender::new(TAIL_MAX);
+        Ok(Self { management: Arc::new(management), endpoints, event_grid, tail })
+    }
+
+    /// Passes an event on. Never waits: whoever does not keep up loses events, and learns how many.
+    pub(crate) fn take_in(&self, hub: &Hub, event: &Event) {
+        let name = self.management.hub_name();
+        let message = Message::of(event, name);
+        self.event_grid.take_in(event, &message);
+        let table = self.management.routes(event.at);
+        let twin = if table.needs_twin(message.source) { hub.twin(&event.id).ok() } else { None };
+        let routed = table.route(&message, twin.as_ref(), name);
+        for one in &routed {
+            let line = one.message.line(Some(&one.endpoint));
+            self.endpoints.send(&one.endpoint, &line);
+            self.show(&one.message, Some(&one.endpoint), || line);
+        }
+        if routed.is_empty() {
+            self.show(&message, None, || message.line(None));
+        }
+    }
+
+    /// Everything from here on.
+    pub(crate) fn tail(&self) -> broadcast::Receiver<Arc<Line>> {
+        self.tail.subscribe()
+    }
+
+    fn show(&self, message: &Message, endpoint: Option<&str>, json: impl FnOnce() -> Value) {
+        if self.tail.receiver_count() == 0 {
+            return;
+        }
+        let (kind, id, endpoint) = (message.kind, message.id.clone(), endpoint.map(str::to_owned));
+        // The last reader may have left a moment ago.
+        let _ = self.tail.send(Arc::new(Line { kind, id, endpoint, json: json() }));
+    }
+}
+
+#[cfg(test)]
+impl Events {
+    /// Nobody listens.
+    pub(crate) fn example() -> Self {
+        let settings = Settings {
+            window: Duration::ZERO,
+            scale: 1.0,
+            waiting_max: 1,
+            hub: "hub".into(),
+            topic: "/HUB".into(),
+            base_url: "https://localhost".into(),
+        };
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let event_grid = Arc::new(EventGrid::new(settings, Arc::default(), tasks, stop));
+        let (plane, host, now) = (ControlPlane::default(), "localhost".to_owned(), Timestamp::UNIX_EPOCH);
+        let management = Management::new(plane, host, Vec::new(), None, now).expect("a hub");
+        let tail = broadcast::Sender::new(TAIL_MAX);
+        Self { management: Arc::new(management), endpoints: Endpoints::default(), event_grid, tail }
+    }
+}
