@@ -20,7 +20,7 @@ use crate::rest::{self, App};
 use crate::running::Running;
 use crate::secrets::Secrets;
 use crate::shell::Shell;
-use crate::{jobs, listen, mqtt, snapshot, tls};
+use crate::{evaluation, jobs, listen, mqtt, snapshot, tls};
 
 /// An IoT Hub in this process.
 #[derive(Debug)]
@@ -84,6 +84,10 @@ impl Emulator {
         if let Some(path) = &options.snapshot {
             snapshot_now(&shell, path).await?;
             tasks.spawn(snapshot::keep(Arc::clone(&shell), path.clone(), stop.clone()));
+        }
+        if !options.evaluation_interval.is_zero() {
+            let every = options.evaluation_interval;
+            tasks.spawn(evaluation::keep(Arc::clone(&shell), every, stop.clone()));
         }
         tasks.close();
         tracing::info!(https = %https_addr, mqtt = %mqtt_addr, "the hub is open");

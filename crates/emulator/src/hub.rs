@@ -8,6 +8,7 @@ mod bulk;
 mod c2d;
 mod configuration;
 mod dice;
+mod evaluation;
 mod event;
 mod expect;
 mod identity;
@@ -35,6 +36,7 @@ pub use body::{DeviceBody, ModuleBody};
 pub use bulk::BulkOutcome;
 pub use c2d::{Ack, CloudMessage, Received, Settlement};
 pub use dice::Dice;
+pub use evaluation::Evaluated;
 pub use event::{Event, Happening, Kind, Telemetry};
 pub use expect::Expect;
 pub use identity::{Authentication, Id, Key};
@@ -67,6 +69,7 @@ pub struct Hub {
     revision: u64,
     /// When time alone next changes a queue of messages.
     mail_due: Option<Timestamp>,
+    evaluation_due: bool,
     effects: Vec<Effect>,
 }
 
@@ -164,6 +167,7 @@ impl Hub {
             sequence: event::Sequence::default(),
             revision: 0,
             mail_due: None,
+            evaluation_due: false,
             effects: Vec::new(),
         }
     }

@@ -10,6 +10,7 @@ mod access;
 mod clock;
 mod emulator;
 mod error;
+mod evaluation;
 mod event_grid;
 mod events;
 pub mod faults;

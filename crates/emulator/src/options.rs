@@ -42,6 +42,9 @@ pub struct Options {
     pub index_lag: Duration,
     /// Throttle and count messages as a hub of this size does. Without one nothing is throttled.
     pub throttling: Option<Throttling>,
+    /// How often configurations and deployments are evaluated, besides shortly after one was written. Zero: only when
+    /// told to ([`Running::evaluate`](crate::Running::evaluate)).
+    pub evaluation_interval: Duration,
     /// Devices to make at the start unless they exist already.
     pub seed: Vec<Seed>,
     /// Token of the control API; made up when absent.
@@ -75,6 +78,7 @@ impl Default for Options {
             connect_rate: Some(ConnectRate::default()),
             index_lag: Duration::ZERO,
             throttling: None,
+            evaluation_interval: Duration::from_secs(5 * 60),
             seed: Vec::new(),
             control_token: None,
             entra: Entra::default(),

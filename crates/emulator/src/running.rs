@@ -14,8 +14,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::access::TokenRequest;
 use crate::emulator::plant;
+use crate::evaluation;
 use crate::faults::Faults;
-use crate::hub::{CloudMessage, Id, Key, Refusal};
+use crate::hub::{CloudMessage, Evaluated, Id, Key, Refusal};
 use crate::listen::Peer;
 use crate::meters::Meters;
 use crate::mqtt::{self, Caller};
@@ -108,6 +109,11 @@ impl Running {
     /// Faults, without the detour over HTTP.
     pub fn faults(&self) -> &Faults {
         &self.shell.faults
+    }
+
+    /// Evaluates configurations and deployments now instead of at the next round.
+    pub fn evaluate(&self) -> Evaluated {
+        evaluation::now(&self.shell)
     }
 
     /// Counts of operations.

@@ -1,4 +1,9 @@
-//! Configurations and edge deployments: stored and shown. Nothing evaluates their target conditions.
+//! Configurations and edge deployments: stored, shown, tested, and applied to one device on request. What happens to the
+//! devices that a target condition chooses is in [`evaluation`](super::evaluation).
+
+mod condition;
+mod content;
+mod metrics;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -6,8 +11,14 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+pub(super) use condition::Target;
+pub(super) use content::{Claim, Content, module_names, settle};
+
+use self::metrics::Results;
+use super::evaluation::Rule;
 use super::expect::Expect;
-use super::query::{self, Query};
+use super::limits;
+use super::query::Query;
 use super::refusal::{Code, Refusal};
 use super::registry::Shown;
 use super::time;
@@ -18,7 +29,7 @@ const CONFIGURATIONS_MAX: usize = 100;
 /// A stored configuration.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Configuration {
-    labels: Value,
+    labels: Map<String, Value>,
     content: Map<String, Value>,
     target_condition: String,
     created: Timestamp,
@@ -26,6 +37,8 @@ pub(super) struct Configuration {
     priority: i64,
     metrics: Map<String, Value>,
     revision: u64,
+    #[serde(default)]
+    results: Results,
 }
 
 #[derive(Deserialize)]
@@ -58,20 +71,33 @@ impl Hub {
         if body.id.as_deref().is_some_and(|named| named != id) {
             return Err(Refusal::argument("the body names another configuration"));
         }
-        let content = check_content(body.content.as_ref())?.clone();
+        let missing = || Refusal::new(Code::InvalidConfigurationContent, "content is missing");
+        let content = body.content.ok_or_else(missing)?;
+        let target_condition = body.target_condition.unwrap_or_default();
+        let fresh = Content::read(&content)?;
+        // The stored content stays, so the condition has to suit that one.
+        let stored = self.configurations.get(id).and_then(|old| Content::read(&old.content).ok());
+        check_condition(&target_condition, &stored.unwrap_or(fresh))?;
+        let metrics = body.metrics.unwrap_or_default().queries.unwrap_or_default();
+        metrics::check_custom(&metrics)?;
+        let priority = body.priority.unwrap_or(0);
+        if priority < 0 {
+            return Err(Refusal::argument("priority is not negative"));
+        }
         let next = Configuration {
-            labels: body.labels.clone().map_or_else(|| json!({}), Value::Object),
+            labels: check_labels(body.labels)?,
             content,
-            target_condition: check_condition(body.target_condition.as_deref())?,
+            target_condition,
             created: now,
             updated: now,
-            priority: body.priority.unwrap_or(0),
-            metrics: body.metrics.unwrap_or_default().queries.unwrap_or_default(),
+            priority,
+            metrics,
             revision: 1,
+            results: Results::default(),
         };
-        let stored = self.store_configuration(id, next, expect)?;
-        let shown = stored.shown(id);
+        let shown = self.store_configuration(id, next, expect)?;
         self.revision += 1;
+        self.evaluation_due = true;
         Ok(shown)
     }
 
@@ -95,28 +121,29 @@ impl Hub {
         }
         self.configurations.remove(id);
         self.revision += 1;
+        self.evaluation_due = true;
         Ok(())
     }
 
-    /// `POST /devices/{id}/applyConfigurationContent`: makes the modules and sets their desired properties.
+    /// `POST /devices/{id}/applyConfigurationContent`: makes the modules and sets their desired properties. What the
+    /// content names counts as written even where it changes nothing.
     pub fn apply_content(&mut self, device: &str, body: &Value, now: Timestamp) -> Result<(), Refusal> {
         if !self.find(device)?.iot_edge {
             return Err(Refusal::argument("Not an Azure IoT Edge device"));
         }
-        let content = body
-            .get("modulesContent")
-            .and_then(Value::as_object)
-            .ok_or_else(|| Refusal::argument("modulesContent is missing"))?;
-        let mut wanted = Vec::new();
-        for (module, sections) in content {
-            wanted.push((module.clone(), desired_of(sections)?));
+        let missing = || Refusal::new(Code::InvalidConfigurationContent, "modulesContent is missing");
+        let modules = content::edge(body.get("modulesContent").ok_or_else(missing)?)?;
+        let mut sections = Vec::new();
+        for (module, claims) in &modules {
+            let section = settle(&Map::new(), claims);
+            limits::check_size(&section, limits::PROPERTIES_CHARS_MAX).map_err(|violation| {
+                Refusal::new(Code::InvalidConfigurationContent, format!("'{module}': {violation}"))
+            })?;
+            sections.push((Id::module(device, module), section));
         }
-        for name in deployed_modules(content) {
-            self.ensure_module(device, &name, now);
-        }
-        for (module, desired) in wanted {
-            self.ensure_module(device, &module, now);
-            self.impose_desired(&Id::module(device, module), desired, now)?;
+        self.make_modules(device, &module_names(&modules), now)?;
+        for (id, section) in sections {
+            self.impose_desired(&id, section, now)?;
         }
         Ok(())
     }
@@ -124,10 +151,7 @@ impl Hub {
     /// `POST /configurations/testQueries`: what is wrong with a condition and with metric queries.
     pub fn test_queries(&self, body: &Value) -> Value {
         let condition = body.get("targetCondition").and_then(Value::as_str);
-        let condition_error = condition.and_then(|text| match text.trim() {
-            "*" => Some("'*' cannot be tested".to_owned()),
-            text => query::check_condition(text).err().map(|e| e.to_string()),
-        });
+        let condition_error = condition.and_then(test_condition);
         let mut query_errors = Map::new();
         let queries = body.get("customMetricQueries").and_then(Value::as_object);
         for (name, query) in queries.into_iter().flatten() {
@@ -139,12 +163,7 @@ impl Hub {
         json!({"targetConditionError": condition_error, "customMetricQueryErrors": query_errors})
     }
 
-    fn store_configuration(
-        &mut self,
-        id: &str,
-        mut next: Configuration,
-        expect: &Expect,
-    ) -> Result<&Configuration, Refusal> {
+    fn store_configuration(&mut self, id: &str, mut next: Configuration, expect: &Expect) -> Result<Shown, Refusal> {
         let count = self.configurations.len();
         match (self.configurations.get(id), expect) {
             (None, Expect::Nothing) if count >= CONFIGURATIONS_MAX => {
@@ -164,10 +183,12 @@ impl Hub {
                 next.content = old.content.clone();
                 next.created = old.created;
                 next.revision = old.revision + 1;
+                next.results = old.results.clone();
             }
         }
+        let shown = next.shown(id);
         self.configurations.insert(id.to_owned(), next);
-        self.configurations.get(id).ok_or_else(|| not_found(id))
+        Ok(shown)
     }
 }
 
@@ -188,56 +209,37 @@ impl Configuration {
                 "createdTimeUtc": time::print(self.created),
                 "lastUpdatedTimeUtc": time::print(self.updated),
                 "priority": self.priority,
-                "systemMetrics": {"results": {}, "queries": self.system_queries(id)},
-                "metrics": {"results": {}, "queries": self.metrics},
+                "systemMetrics": {
+                    "results": self.results.system,
+                    "queries": metrics::system_queries(id, &self.content, &self.target_condition),
+                },
+                "metrics": {"results": self.results.custom, "queries": self.metrics},
                 "etag": etag,
             }),
             etag,
         }
     }
 
-    fn system_queries(&self, id: &str) -> Value {
-        let condition = match self.target_condition.trim() {
-            "" | "*" => None,
-            other => Some(other),
-        };
-        if self.content.contains_key("modulesContent") {
-            return edge_queries(id, condition);
-        }
-        let from = if self.content.contains_key("moduleContent") {
-            "select deviceId, moduleId from devices.modules"
-        } else {
-            "select deviceId from devices"
-        };
-        let targeted = match condition {
-            Some(condition) => format!("{from} where {condition}"),
-            None => from.to_owned(),
-        };
-        json!({
-            "targetedCount": targeted,
-            "appliedCount": format!("{from} where configurations.[[{id}]].status = 'Applied'"),
-        })
+    /// What evaluation goes by; `None` for what an older version stored and this one cannot read.
+    pub(super) fn rule<'a>(&self, id: &'a str) -> Option<Rule<'a>> {
+        let content = Content::read(&self.content).ok()?;
+        let over_modules = matches!(content, Content::Module(_));
+        let target = Target::parse(&self.target_condition, over_modules).ok()?;
+        Some(Rule { id, priority: self.priority, created: self.created, target, content })
     }
-}
 
-fn edge_queries(id: &str, condition: Option<&str>) -> Value {
-    let edge = "select deviceId from devices where capabilities.iotEdge = true";
-    let targeted = match condition {
-        Some(condition) => format!("{edge} and {condition}"),
-        None => edge.to_owned(),
-    };
-    let applied = format!(
-        "select deviceId from devices.modules where moduleId = '$edgeAgent' and configurations.[[{id}]].status = 'Applied'"
-    );
-    let reported = format!(
-        "{applied} and properties.desired.$version = properties.reported.lastDesiredVersion and properties.reported.lastDesiredStatus.code"
-    );
-    json!({
-        "targetedCount": targeted,
-        "appliedCount": applied,
-        "reportedSuccessfulCount": format!("{reported} = 200"),
-        "reportedFailedCount": format!("{reported} != 200"),
-    })
+    /// Counts anew; `rows` finds how many rows a query admits. Whether anything changed.
+    pub(super) fn refresh_metrics(&mut self, id: &str, mut rows: impl FnMut(&Query) -> usize) -> bool {
+        let system = metrics::system_queries(id, &self.content, &self.target_condition);
+        let system = match self.target_condition.trim() {
+            "" => system.keys().map(|name| (name.clone(), 0.into())).collect(),
+            _ => metrics::count(&system, &mut rows),
+        };
+        let fresh = Results { system, custom: metrics::count(&self.metrics, rows) };
+        let changed = fresh != self.results;
+        self.results = fresh;
+        changed
+    }
 }
 
 fn check_id(id: &str) -> Result<(), Refusal> {
@@ -248,56 +250,27 @@ fn check_id(id: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check_condition(text: Option<&str>) -> Result<String, Refusal> {
-    let text = text.unwrap_or_default();
-    if text.trim().is_empty() {
-        return Ok(text.to_owned());
-    }
-    match query::check_condition(text) {
-        Ok(()) => Ok(text.to_owned()),
-        Err(e) => Err(Refusal::new(Code::InvalidConfigurationTargetCondition, e.to_string())),
+fn check_labels(labels: Option<Map<String, Value>>) -> Result<Map<String, Value>, Refusal> {
+    let labels = labels.unwrap_or_default();
+    match labels.values().all(Value::is_string) {
+        true => Ok(labels),
+        false => Err(Refusal::argument("labels are texts")),
     }
 }
 
-fn check_content(content: Option<&Map<String, Value>>) -> Result<&Map<String, Value>, Refusal> {
-    let bad = |text: &str| Refusal::new(Code::InvalidConfigurationContent, text);
-    let content = content.ok_or_else(|| bad("content is missing"))?;
-    let present = |name: &&str| content.get(*name).is_some_and(Value::is_object);
-    let kinds = ["deviceContent", "moduleContent", "modulesContent"];
-    if kinds.iter().filter(|name| present(name)).count() != 1 {
-        return Err(bad("content holds exactly one of deviceContent, moduleContent, modulesContent"));
-    }
-    let edge = content.get("modulesContent");
-    if edge.is_some_and(|modules| modules.get("$edgeAgent").is_none()) {
-        return Err(bad("modulesContent must have $edgeAgent"));
-    }
-    Ok(content)
+fn check_condition(text: &str, content: &Content) -> Result<(), Refusal> {
+    let over_modules = matches!(content, Content::Module(_));
+    let parsed = Target::parse(text, over_modules);
+    parsed.map(|_| ()).map_err(|e| Refusal::new(Code::InvalidConfigurationTargetCondition, e.to_string()))
 }
 
-/// `properties.desired` whole, or keys `properties.desired.a.b` one by one.
-fn desired_of(sections: &Value) -> Result<Map<String, Value>, Refusal> {
-    let bad = || Refusal::argument("a module's content has keys properties.desired…");
-    let mut desired = Map::new();
-    for (key, value) in sections.as_object().ok_or_else(bad)? {
-        let path = key.strip_prefix("properties.desired").ok_or_else(bad)?;
-        let names = path.split('.').filter(|name| !name.is_empty());
-        let wrapped = names.rev().fold(value.clone(), |inner, name| json!({ name: inner }));
-        let Value::Object(patch) = wrapped else {
-            return Err(bad());
-        };
-        ha_wire::twin::merge(&mut desired, &patch);
+/// A condition for testing may be over devices or over modules.
+fn test_condition(text: &str) -> Option<String> {
+    if text.trim() == "*" {
+        return Some("'*' cannot be tested".to_owned());
     }
-    Ok(desired)
-}
-
-/// Names of the modules that `$edgeAgent` is told to run.
-fn deployed_modules(content: &Map<String, Value>) -> Vec<String> {
-    let agent = content.get("$edgeAgent").map(desired_of);
-    let Some(Ok(desired)) = agent else {
-        return Vec::new();
-    };
-    let modules = desired.get("modules").and_then(Value::as_object);
-    modules.map_or_else(Vec::new, |m| m.keys().cloned().collect())
+    let over_devices = Target::parse(text, false);
+    over_devices.or_else(|e| Target::parse(text, true).map_err(|_| e)).err().map(|e| e.to_string())
 }
 
 fn not_found(id: &str) -> Refusal {

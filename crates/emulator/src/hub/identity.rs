@@ -338,6 +338,9 @@ fn show_twin(head: &Value, device: &Device, twin: &Twin, facts: &TwinFacts<'_>) 
     if let Some(tags) = twin.tags() {
         out["tags"] = tags;
     }
+    if let Some(configurations) = twin.configurations() {
+        out["configurations"] = configurations;
+    }
     out["properties"] = twin.properties();
     if let Some(iot_edge) = facts.iot_edge {
         out["capabilities"] = json!({"iotEdge": iot_edge});

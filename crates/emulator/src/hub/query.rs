@@ -169,11 +169,6 @@ impl Condition {
     }
 }
 
-/// Whether the text can stand as a configuration's target condition: `*`, or what stands after `WHERE`.
-pub(super) fn check_condition(text: &str) -> Result<(), SyntaxError> {
-    Condition::parse(text).map(|_| ())
-}
-
 fn check_length(text: &str) -> Result<(), SyntaxError> {
     if text.chars().nth(QUERY_CHARS_MAX).is_none() {
         return Ok(());

@@ -44,6 +44,7 @@ impl Hub {
         self.jobs = saved.jobs;
         self.jobs.resume();
         self.find_mail_due();
+        self.evaluation_due = !self.configurations.is_empty();
         let names: Vec<String> = self.devices.keys().cloned().collect();
         for name in names {
             self.changed(&Id::device(name), now);

@@ -1,5 +1,7 @@
 //! Twins: tags, desired and reported properties, their counters and etags.
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ha_wire::twin::merge;
@@ -7,6 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::evaluation::Status;
 use super::expect::Expect;
 use super::limits::{self, Violation};
 use super::refusal::Refusal;
@@ -23,6 +26,8 @@ pub(super) struct Twin {
     reported: Section,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     model_id: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    configurations: BTreeMap<String, Status>,
 }
 
 /// What a write changed, for those who hear of changes.
@@ -47,7 +52,14 @@ struct Change {
 impl Twin {
     /// A twin as it is born. Module twins are born with the oldest date there is, device twins with the present.
     pub(super) fn new(born: &str) -> Self {
-        Self { etag: 1, tags: Map::new(), desired: Section::new(born), reported: Section::new(born), model_id: None }
+        Self {
+            etag: 1,
+            tags: Map::new(),
+            desired: Section::new(born),
+            reported: Section::new(born),
+            model_id: None,
+            configurations: BTreeMap::new(),
+        }
     }
 
     /// The back end's compare-and-swap token: base64 of a big-endian counter.
@@ -73,6 +85,13 @@ impl Twin {
     /// The model a device named when it connected.
     pub(super) fn model_id(&self) -> Option<&str> {
         self.model_id.as_deref()
+    }
+
+    /// `configurations` as the service API shows them, absent when empty.
+    pub(super) fn configurations(&self) -> Option<Value> {
+        let shown = |(id, status): (&String, &Status)| (id.clone(), json!({"status": status}));
+        let all: Map<String, Value> = self.configurations.iter().map(shown).collect();
+        (!all.is_empty()).then_some(Value::Object(all))
     }
 
     /// What the device sees of its twin.
@@ -167,6 +186,30 @@ impl Hub {
     pub fn impose_desired(&mut self, id: &Id, desired: Map<String, Value>, now: Timestamp) -> Result<(), Refusal> {
         let change = Change { tags: None, desired: Some(desired) };
         self.write_twin_with(id, &change, now, true).map(|_| ())
+    }
+
+    /// Merges desired properties as a configuration does that owns only a part of them.
+    pub(super) fn merge_desired(&mut self, id: &Id, patch: Map<String, Value>, now: Timestamp) -> Result<(), Refusal> {
+        let change = Change { tags: None, desired: Some(patch) };
+        self.write_twin_with(id, &change, now, false)
+    }
+
+    /// The desired properties without the hub's own fields.
+    pub(super) fn desired(&self, id: &Id) -> Result<&Map<String, Value>, Refusal> {
+        Ok(self.twin_of(id)?.desired.body())
+    }
+
+    /// Notes how configurations stand with the twin; no counter moves. Whether anything changed.
+    pub(super) fn set_configurations(&mut self, id: &Id, statuses: &BTreeMap<String, Status>, now: Timestamp) -> bool {
+        let Ok(twin) = self.twin_of_mut(id) else {
+            return false;
+        };
+        if twin.configurations == *statuses {
+            return false;
+        }
+        twin.configurations.clone_from(statuses);
+        self.changed(id, now);
+        true
     }
 
     /// What a device gets when it asks for its twin.

@@ -30,6 +30,7 @@ pub(super) async fn control(shell: &Shell, call: &Call, token: &str) -> Response
         (_, ["v1", "meters", rest @ ..]) => meters::meters(shell, call, rest),
         (_, ["v1", "throttles"]) => meters::throttles(shell, call),
         ("POST", ["v1", "devices", id, "messages", "deviceBound"]) => Some(bound::send(shell, call, id).await),
+        ("POST", ["v1", "evaluate"]) => Some(ok(&json!(crate::evaluation::now(shell)))),
         ("GET", ["v1", "connections"]) => Some(ok(&json!(shell.connections()))),
         _ => None,
     };

@@ -4,6 +4,7 @@ mod arm;
 mod backend;
 mod c2d;
 mod connect;
+mod deployments;
 mod device;
 mod entra;
 mod event_grid;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use iotedge_ha_emulator::{Emulator, Options};
 use reqwest::Method;
@@ -29,7 +30,9 @@ async fn a_real_hub_answered_the_same() {
 async fn replay(file: &Path) {
     let text = std::fs::read_to_string(file).expect("a recording");
     let recording: Value = serde_json::from_str(text.trim_start_matches('\u{feff}')).expect("JSON");
-    let hub = Emulator::start(Options::default()).await.expect("a hub");
+    // The recorded hub had not evaluated its configurations yet.
+    let options = Options { evaluation_interval: Duration::ZERO, ..Options::default() };
+    let hub = Emulator::start(options).await.expect("a hub");
     let backend = Backend::new(&hub);
     let mut etags = BTreeMap::new();
     let name = file.file_name().unwrap_or_default().to_string_lossy();

@@ -214,7 +214,7 @@ fn top_and_source_are_read() {
 
 #[test]
 fn target_conditions() {
-    assert!(check_condition("*").is_ok());
-    assert!(check_condition("tags.site='m1' AND deviceId != 'x'").is_ok());
-    assert!(check_condition("tags.site=").is_err());
+    assert!(Condition::parse("*").is_ok());
+    assert!(Condition::parse("tags.site='m1' AND deviceId != 'x'").is_ok());
+    assert!(Condition::parse("tags.site=").is_err());
 }
