@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ha_emulator::throttle::{Sku, Throttling};
-use ha_emulator::{Emulator, Options, Running, Seed};
+use ha_emulator::{Authority, Emulator, Entra, Options, Principal, Running, Seed};
 use serde_json::{Value, json};
 
 use crate::exit::Exit;
@@ -67,6 +67,23 @@ pub(super) struct Args {
     #[arg(long, value_name = "COUNT", default_value_t = 1, requires = "sku")]
     units: u64,
 
+    /// How often deployments and configurations are evaluated, besides shortly after each write; 0: only when told to
+    #[arg(long, value_name = "MS", default_value_t = 300_000)]
+    evaluation_interval_ms: u64,
+
+    /// Take bearer tokens of this authority: the `iss` of its tokens, and a file with its JSON Web Key Set
+    #[arg(long = "entra-authority", value_name = "ISSUER=FILE", value_parser = authority)]
+    authorities: Vec<Authority>,
+
+    /// Give a principal (object id or client id) roles, and nobody else any:
+    /// `IoT Hub Data Contributor`, `… Data Reader`, `… Registry Contributor`, `… Twin Contributor`, `Owner`, `Contributor`, `Reader`
+    #[arg(long = "entra-principal", value_name = "ID=ROLE[,ROLE…]", value_parser = Principal::parse)]
+    principals: Vec<Principal>,
+
+    /// Take no shared access signatures from back ends, only bearer tokens
+    #[arg(long)]
+    disable_local_auth: bool,
+
     /// Print shell variables instead of sentences
     #[arg(long)]
     print_env: bool,
@@ -107,11 +124,21 @@ fn options(args: Args) -> Result<Options> {
         snapshot: args.snapshot,
         index_lag: Duration::from_millis(args.index_lag_ms),
         throttling: args.sku.map(|sku| Throttling::new(sku, args.units)),
+        evaluation_interval: Duration::from_millis(args.evaluation_interval_ms),
+        entra: Entra { authorities: args.authorities, principals: args.principals },
+        disable_local_auth: args.disable_local_auth,
         seed: args.devices,
         ..Options::default()
     };
     args.events.apply(&mut options)?;
     Ok(options)
+}
+
+fn authority(text: &str) -> std::result::Result<Authority, String> {
+    // Issuers are addresses and may hold `=`; file names seldom do.
+    let (issuer, file) = text.rsplit_once('=').ok_or_else(|| format!("'{text}' is not ISSUER=FILE"))?;
+    let keys = std::fs::read_to_string(file).map_err(|e| format!("cannot read {file}: {e}"))?;
+    Authority::new(issuer, &keys).map_err(|e| format!("{file}: {e}"))
 }
 
 fn default_state() -> Result<PathBuf> {
