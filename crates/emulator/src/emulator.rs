@@ -1,26 +1,30 @@
 //! Start, run, stop.
 
+use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::access::{Access, Authorities, Issuer};
+use crate::access::{Access, Authorities, Issuer, Policies};
+use crate::doors::Doors;
 use crate::error::Error;
 use crate::events::{Events, Place};
 use crate::files::{self, Readers};
 use crate::hub::{DeviceBody, Dice, Expect, Hub, Id, ModuleBody};
+use crate::journal::Journal;
 use crate::listen::{Door, Doorstep, Signpost};
 use crate::options::{Options, Seed};
-use crate::rest::{self, App};
+use crate::rest::App;
 use crate::running::Running;
 use crate::secrets::Secrets;
 use crate::shell::Shell;
-use crate::{evaluation, jobs, listen, mqtt, snapshot, tls};
+use crate::{evaluation, jobs, journal, listen, snapshot, tls};
 
 /// An IoT Hub in this process.
 #[derive(Debug)]
@@ -32,30 +36,21 @@ impl Emulator {
     /// # Errors
     /// When a port is taken, or a file of the state folder or the snapshot is damaged or cannot be written.
     pub async fn start(options: Options) -> Result<Running, Error> {
-        if let Some(throttling) = &options.throttling {
-            throttling.check().map_err(Error::Option)?;
-        }
-        // Whoever embeds us may have installed it already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        prepare(&options)?;
         let mut dice = Dice::new(options.random_seed.unwrap_or_else(rand::random));
-        if let Some(folder) = &options.state_dir {
-            std::fs::create_dir_all(folder).map_err(Error::write(folder))?;
-        }
-        let secrets = Secrets::take(options.state_dir.as_deref(), &mut dice)?;
-        let identity = tls::identity(options.state_dir.as_deref(), options.bind, &options.host_names)?;
+        let secrets = Secrets::take(keys_dir(&options), &mut dice)?;
+        let identity = tls::identity(keys_dir(&options), options.bind, &options.host_names)?;
         let ca_file = ca_file(&options, &identity.ca_pem)?;
-        let hub = open_hub(&options, dice)?;
+        let (hub, journal) = open_hub(&options, dice)?;
         let https = listen::open(SocketAddr::new(options.bind, options.https_port)).await?;
         let mqtt = listen::open(SocketAddr::new(options.bind, options.mqtt_port)).await?;
         let (https_addr, mqtt_addr) = (local(&https)?, local(&mqtt)?);
-        let issuer = Issuer::from_key(&secrets.token_key).map_err(Error::Option)?;
-        let access = Access::new(secrets.policies, &names(&options), options.entra.clone(), issuer);
-        let access = if options.disable_local_auth { access.without_local_auth() } else { access };
-        let access = access.with_authorities(Authorities::read(&options.device_authorities)?);
+        let access = access(&options, secrets.policies, &secrets.token_key)?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let events = open_events(&options, &identity.ca_pem, https_addr.port(), &tasks, &stop)?;
         let shell = Arc::new(Shell::new(hub, access, events).with_connect_rate(options.connect_rate));
         shell.gate.set(options.throttling);
+        let log = journal.map(|journal| shell.keep(journal)).transpose()?;
         // Tells of the identities that were made before there was anybody to listen.
         shell.act(|_, _| ());
         let control_token = options.control_token.clone();
@@ -79,16 +74,11 @@ impl Emulator {
             stop: stop.clone(),
         };
         open_amqp(&options, &door).await;
-        open_doors(&app, https, mqtt, door);
-        tasks.spawn(jobs::run(Arc::clone(&shell), stop.clone()));
-        if let Some(path) = &options.snapshot {
-            snapshot_now(&shell, path).await?;
-            tasks.spawn(snapshot::keep(Arc::clone(&shell), path.clone(), stop.clone()));
-        }
-        if !options.evaluation_interval.is_zero() {
-            let every = options.evaluation_interval;
-            tasks.spawn(evaluation::keep(Arc::clone(&shell), every, stop.clone()));
-        }
+        let (restarts, asked) = mpsc::channel(1);
+        shell.set_restarts(restarts);
+        let doors = Doors { https, mqtt, app, door, seeds: options.seed.clone(), restarts: asked };
+        tasks.spawn(doors.keep_open());
+        do_chores(&options, &shell, log, &tasks, &stop).await?;
         tasks.close();
         tracing::info!(https = %https_addr, mqtt = %mqtt_addr, "the hub is open");
         Ok(Running {
@@ -106,15 +96,45 @@ impl Emulator {
     }
 }
 
-fn open_doors(app: &App, https: TcpListener, mqtt: TcpListener, door: Door) {
-    let (tasks, rest_app) = (door.tasks.clone(), app.clone());
-    tasks.spawn(listen::accept(https, door.clone(), move |stream, peer| rest::accept(rest_app.clone(), stream, peer)));
-    let (shell, stop) = (Arc::clone(&app.shell), app.stop.clone());
-    let door = Door { name: listen::MQTT, ..door };
-    tasks.spawn(listen::accept(mqtt, door, move |stream, peer| {
-        let caller = mqtt::Caller { transport: "tls", peer };
-        mqtt::serve(Arc::clone(&shell), stream, caller, stop.clone())
-    }));
+fn prepare(options: &Options) -> Result<(), Error> {
+    if let Some(throttling) = &options.throttling {
+        throttling.check().map_err(Error::Option)?;
+    }
+    // Whoever embeds us may have installed it already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    for folder in options.state_dir.iter().chain(&options.keys_dir) {
+        std::fs::create_dir_all(folder).map_err(Error::write(folder))?;
+    }
+    Ok(())
+}
+
+/// What goes on beside the ports.
+async fn do_chores(
+    options: &Options,
+    shell: &Arc<Shell>,
+    log: Option<Arc<File>>,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> Result<(), Error> {
+    if let Some(path) = &options.snapshot {
+        snapshot_now(shell, path).await?;
+        tasks.spawn(snapshot::keep(Arc::clone(shell), path.clone(), stop.clone()));
+    }
+    tasks.spawn(jobs::run(Arc::clone(shell), stop.clone()));
+    if !options.evaluation_interval.is_zero() {
+        tasks.spawn(evaluation::keep(Arc::clone(shell), options.evaluation_interval, stop.clone()));
+    }
+    if let Some(log) = log {
+        tasks.spawn(journal::keep(Arc::clone(shell), log, stop.clone()));
+    }
+    Ok(())
+}
+
+fn access(options: &Options, policies: Policies, token_key: &str) -> Result<Access, Error> {
+    let issuer = Issuer::from_key(token_key).map_err(Error::Option)?;
+    let access = Access::new(policies, &names(options), options.entra.clone(), issuer);
+    let access = if options.disable_local_auth { access.without_local_auth() } else { access };
+    Ok(access.with_authorities(Authorities::read(&options.device_authorities)?))
 }
 
 /// A convenience: whatever else has the port may keep it.
@@ -156,19 +176,31 @@ fn open_events(
     Events::open(options.events.clone(), options.control_plane.clone(), place).map_err(Error::Option)
 }
 
-fn open_hub(options: &Options, dice: Dice) -> Result<Hub, Error> {
+fn open_hub(options: &Options, dice: Dice) -> Result<(Hub, Option<Journal>), Error> {
     let lag = SignedDuration::try_from(options.index_lag).map_err(|e| Error::Option(format!("index_lag: {e}")))?;
     let mut hub = Hub::new(dice, lag);
     let now = Timestamp::now();
-    if let Some(path) = &options.snapshot
-        && let Some(saved) = snapshot::read(path)?
-    {
+    let mut journal = None;
+    let (path, saved) = match (&options.snapshot, &options.state_dir) {
+        (Some(path), _) => (path, snapshot::read(path)?),
+        (None, Some(folder)) => {
+            let (opened, saved) = Journal::open(folder)?;
+            journal = Some(opened);
+            (folder, saved)
+        }
+        (None, None) => (&PathBuf::new(), None),
+    };
+    if let Some(saved) = saved {
         hub.load(saved, now).map_err(|reason| Error::Damaged { path: path.clone(), reason })?;
     }
     for seed in &options.seed {
         plant(&mut hub, seed, now).map_err(Error::Option)?;
     }
-    Ok(hub)
+    Ok((hub, journal))
+}
+
+fn keys_dir(options: &Options) -> Option<&Path> {
+    options.state_dir.as_deref().or(options.keys_dir.as_deref())
 }
 
 /// Makes a device and its modules unless they are there.
@@ -193,7 +225,7 @@ fn ca_file(options: &Options, ca_pem: &str) -> Result<Option<PathBuf>, Error> {
         files::write(path, ca_pem.as_bytes(), Readers::Everyone).map_err(Error::write(path))?;
         return Ok(Some(path.clone()));
     }
-    Ok(options.state_dir.as_ref().map(|folder| tls::ca_path(folder)))
+    Ok(keys_dir(options).map(tls::ca_path))
 }
 
 fn names(options: &Options) -> Vec<String> {

@@ -8,6 +8,7 @@ mod bulk;
 mod c2d;
 mod configuration;
 mod dice;
+mod disturb;
 mod evaluation;
 mod event;
 mod expect;
@@ -27,7 +28,7 @@ mod tests;
 mod time;
 mod twin;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -45,7 +46,7 @@ pub use jobs::{Errand, JOBS_ACTIVE_MAX};
 pub use link::{Attached, Channel, LinkView, Proof, Session, Subscriptions};
 pub use refusal::{Code, Refusal};
 pub use registry::Shown;
-pub use saved::Saved;
+pub use saved::{Change, Dirty, Saved};
 pub(crate) use time::print as print_time;
 
 use configuration::Configuration;
@@ -70,6 +71,10 @@ pub struct Hub {
     /// When time alone next changes a queue of messages.
     mail_due: Option<Timestamp>,
     evaluation_due: bool,
+    taken: u64,
+    forgotten: bool,
+    noted: u64,
+    dirty: BTreeSet<Id>,
     effects: Vec<Effect>,
 }
 
@@ -168,6 +173,10 @@ impl Hub {
             revision: 0,
             mail_due: None,
             evaluation_due: false,
+            taken: 0,
+            forgotten: false,
+            noted: 0,
+            dirty: BTreeSet::new(),
             effects: Vec::new(),
         }
     }
@@ -229,7 +238,14 @@ impl Hub {
     }
 
     fn changed(&mut self, id: &Id, now: Timestamp) {
+        self.dirty.insert(id.clone());
+        self.seen(id, now);
+    }
+
+    /// A change that nobody was promised: kept with the next one of the identity, or when everything is written.
+    fn seen(&mut self, id: &Id, now: Timestamp) {
         self.revision += 1;
+        self.noted += 1;
         self.note_change(id, now);
     }
 }

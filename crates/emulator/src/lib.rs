@@ -8,6 +8,7 @@
 
 mod access;
 mod clock;
+mod doors;
 mod emulator;
 mod error;
 mod evaluation;
@@ -17,6 +18,7 @@ pub mod faults;
 mod files;
 pub mod hub;
 mod jobs;
+mod journal;
 mod listen;
 mod management;
 pub mod meters;
@@ -33,6 +35,7 @@ mod tls;
 mod webhook;
 
 pub use access::{Authority, Entra, Principal, Role};
+pub use doors::Restart;
 pub use emulator::Emulator;
 pub use error::Error;
 pub use event_grid::{EventSubscription, Schema};

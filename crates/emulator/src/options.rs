@@ -21,12 +21,16 @@ pub struct Options {
     /// Names the hub answers to beside `localhost` and the bind address; they also go into the certificate.
     /// The first one, if any, is the name in printed connection strings.
     pub host_names: Vec<String>,
-    /// Folder for the authority, its key and the access keys, made at the first start and reused. Without one
-    /// everything is made afresh and kept in memory.
+    /// Folder for everything that is to outlive the process: the authority, its key and the access keys, made at the
+    /// first start and reused, and (unless `snapshot` names another place) identities, twins and configurations. An
+    /// acknowledged write survives however the process ends. Without a folder everything is in memory.
     pub state_dir: Option<PathBuf>,
+    /// Folder for the authority, its key and the access keys alone, where `state_dir` names none.
+    pub keys_dir: Option<PathBuf>,
     /// Where to write the authority's certificate for clients, beside or instead of the state folder.
     pub ca_file: Option<PathBuf>,
-    /// File for identities, twins and configurations, loaded at the start. Without one they end with the process.
+    /// File for identities, twins and configurations instead of the state folder: loaded at the start, written whole
+    /// a moment after changes and at the end.
     pub snapshot: Option<PathBuf>,
     /// PEM files with authorities that sign certificates of devices (`certificateAuthority` log-in).
     pub device_authorities: Vec<PathBuf>,
@@ -69,6 +73,7 @@ impl Default for Options {
             mqtt_port: 0,
             host_names: Vec::new(),
             state_dir: None,
+            keys_dir: None,
             ca_file: None,
             snapshot: None,
             device_authorities: Vec::new(),

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::access::TokenRequest;
+use crate::doors::Restart;
 use crate::emulator::plant;
 use crate::evaluation;
 use crate::faults::Faults;
@@ -111,6 +112,25 @@ impl Running {
         &self.shell.faults
     }
 
+    /// Closes every connection, refuses new ones for a while, and opens again.
+    ///
+    /// # Errors
+    /// When another restart is under way.
+    pub fn restart(&self, restart: Restart) -> Result<(), String> {
+        self.shell.restart(restart)
+    }
+
+    /// Lets queries trail so far behind changes from here on.
+    pub fn set_index_lag(&self, lag: std::time::Duration) {
+        let lag = jiff::SignedDuration::try_from(lag).unwrap_or(jiff::SignedDuration::MAX);
+        self.shell.act(|hub, now| hub.set_index_lag(lag, now));
+    }
+
+    /// Shows an identity as disconnected and connected again (or the reverse) without touching its connection.
+    pub fn flap(&self, id: &Id) -> bool {
+        self.shell.act(|hub, now| hub.flap(id, now))
+    }
+
     /// Evaluates configurations and deployments now instead of at the next round.
     pub fn evaluate(&self) -> Evaluated {
         evaluation::now(&self.shell)
@@ -187,6 +207,7 @@ impl Running {
     pub async fn shutdown(self) {
         self.stop.cancel();
         self.tasks.wait().await;
+        self.shell.close_journal();
         if let Some(path) = &self.snapshot {
             snapshot::write(&self.shell, path).await;
         }

@@ -1,8 +1,9 @@
 //! The hub with a clock, connections and waiting callers around it.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use ha_wire::topics::ToDevice;
@@ -13,9 +14,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
 use crate::clock::Clock;
+use crate::doors::Restart;
+use crate::error::Error;
 use crate::events::Events;
 use crate::faults::Faults;
-use crate::hub::{CloudMessage, Code, Effect, Hub, Id, LinkView, Proof, Refusal, Saved, Session};
+use crate::hub::{CloudMessage, Code, Dirty, Effect, Hub, Id, LinkView, Proof, Refusal, Saved, Session};
+use crate::journal::Journal;
 use crate::meters::{Bill, Meter, Meters};
 use crate::mqtt::StormGuard;
 use crate::options::ConnectRate;
@@ -36,6 +40,7 @@ pub(crate) struct Shell {
     messages: broadcast::Sender<Arc<Message>>,
     /// Jobs were made or cancelled.
     pub(crate) jobs_changed: Notify,
+    restarts: OnceLock<mpsc::Sender<Restart>>,
     pub(crate) access: Access,
     pub(crate) faults: Faults,
     pub(crate) meters: Meters,
@@ -50,6 +55,7 @@ struct Core {
     hub: Hub,
     lines: HashMap<Session, Line>,
     calls: HashMap<u64, Call>,
+    journal: Option<Journal>,
 }
 
 /// The way to a connection.
@@ -121,12 +127,13 @@ impl Shell {
         let faults = Faults::default();
         let clock = faults.clock();
         Self {
-            core: Mutex::new(Core { hub, lines: HashMap::new(), calls: HashMap::new() }),
+            core: Mutex::new(Core { hub, lines: HashMap::new(), calls: HashMap::new(), journal: None }),
             next: AtomicU64::new(1),
             revisions: watch::Sender::new(revision),
             links: watch::Sender::new(0),
             messages: broadcast::Sender::new(TAIL_MAX),
             jobs_changed: Notify::new(),
+            restarts: OnceLock::new(),
             access,
             faults,
             meters: Meters::default(),
@@ -149,6 +156,7 @@ impl Shell {
         let now = self.clock.now();
         core.hub.wake(now);
         let out = deed(&mut core.hub, now);
+        write_down(&mut core);
         for effect in core.hub.take_effects() {
             self.carry_out(&core, effect);
         }
@@ -184,6 +192,22 @@ impl Shell {
         self.links_changed();
     }
 
+    /// Where restarts are asked for.
+    pub(crate) fn set_restarts(&self, restarts: mpsc::Sender<Restart>) {
+        // A shell has one set of doors.
+        let _ = self.restarts.set(restarts);
+    }
+
+    /// Asks for a restart; refused while another one is under way.
+    pub(crate) fn restart(&self, restart: Restart) -> Result<(), String> {
+        restart.check()?;
+        let asked = self.restarts.get().map(|restarts| restarts.try_send(restart));
+        match asked {
+            Some(Ok(())) => Ok(()),
+            _ => Err("a restart is under way".into()),
+        }
+    }
+
     /// Wakes callers that wait for a device to connect.
     pub(crate) fn links_changed(&self) {
         self.links.send_modify(|n| *n += 1);
@@ -196,6 +220,24 @@ impl Shell {
     /// Moves with every change worth keeping.
     pub(crate) fn revisions(&self) -> watch::Receiver<u64> {
         self.revisions.subscribe()
+    }
+
+    /// Writes every change down from here on; answers with the log that is to be forced to disk.
+    pub(crate) fn keep(&self, mut journal: Journal) -> Result<Arc<File>, Error> {
+        let mut core = self.lock();
+        core.hub.take_dirty();
+        journal.begin(&core.hub)?;
+        let log = journal.log();
+        core.journal = Some(journal);
+        Ok(log)
+    }
+
+    /// Writes everything a last time and lets go of the folder.
+    pub(crate) fn close_journal(&self) {
+        let mut core = self.lock();
+        if let Some(mut journal) = core.journal.take() {
+            journal.note(&core.hub, Dirty::Whole);
+        }
     }
 
     pub(crate) fn save(&self) -> Saved {
@@ -318,6 +360,14 @@ impl Shell {
 
     fn lock(&self) -> MutexGuard<'_, Core> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A change is written before anybody hears of it.
+fn write_down(core: &mut Core) {
+    let dirty = core.hub.take_dirty();
+    if let Some(journal) = &mut core.journal {
+        journal.note(&core.hub, dirty);
     }
 }
 

@@ -11,7 +11,7 @@ use crate::printer::Printer;
 
 /// Run an IoT Hub on this machine: REST and MQTT over TLS, for trying things out and for tests.
 ///
-/// Microsoft's SDKs and this project's programs use it unchanged. It keeps everything in memory, unless --snapshot says otherwise.
+/// Microsoft's SDKs and this project's programs use it unchanged. It keeps everything in memory, unless --state says otherwise.
 #[derive(clap::Args)]
 #[command(args_conflicts_with_subcommands = true, after_help = serve::EXAMPLES)]
 pub(crate) struct Args {

@@ -78,6 +78,24 @@ impl Hub {
         self.index.catch_up(now);
     }
 
+    /// Everything that is shown at this moment is what the index knows from here on.
+    pub(super) fn change_index_lag(&mut self, lag: SignedDuration) {
+        if !self.index.lags() && lag > SignedDuration::ZERO {
+            let rows = self.devices.iter().flat_map(|(name, device)| rows_of(&Id::device(name), device));
+            self.index.seen = rows.collect();
+        }
+        self.index.lag = lag;
+        if !self.index.lags() {
+            self.index.seen.clear();
+            self.index.pending.clear();
+        }
+    }
+
+    /// How far the index trails.
+    pub(super) fn shown_index_lag(&self) -> SignedDuration {
+        self.index.lag
+    }
+
     /// Brings the index up to now; before reading rows.
     pub(super) fn settle_index(&mut self, now: Timestamp) {
         self.index.catch_up(now);

@@ -214,7 +214,7 @@ impl Hub {
     }
 
     /// An edge device's own identity and `$edgeAgent` never show as connected.
-    fn show_link(&mut self, id: &Id, connected: bool, now: Timestamp) {
+    pub(super) fn show_link(&mut self, id: &Id, connected: bool, now: Timestamp) {
         let Some(device) = self.devices.get_mut(&id.device) else {
             return;
         };
@@ -233,7 +233,7 @@ impl Hub {
             presence.connected = connected;
             presence.updated = Some(now);
         }
-        self.changed(id, now);
+        self.seen(id, now);
         if turned {
             self.tell_connection(id, connected, now);
         }

@@ -1,12 +1,12 @@
 //! The part of the hub that outlives the process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::configuration::Configuration;
-use super::identity::Device;
+use super::identity::{Device, Module};
 use super::jobs::Jobs;
 use super::{Hub, Id};
 
@@ -23,15 +23,124 @@ pub struct Saved {
     jobs: Jobs,
 }
 
+impl Default for Saved {
+    fn default() -> Self {
+        Self { v: VERSION, devices: BTreeMap::new(), configurations: BTreeMap::new(), jobs: Jobs::default() }
+    }
+}
+
+/// What has changed since somebody last asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Dirty {
+    /// Nothing that is worth keeping.
+    Nothing,
+    /// These identities; a device's modules are its own affair.
+    Some(BTreeSet<Id>),
+    /// These, and whatever is kept beside identities.
+    Rest(BTreeSet<Id>),
+    /// Everything.
+    Whole,
+}
+
+/// What is left of a change: whole values, so that playing it twice does no harm.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Change {
+    /// An identity.
+    Identity(IdentityChange),
+    /// All that is kept beside identities.
+    Rest(Box<Saved>),
+}
+
+/// An identity as it is after a change.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdentityChange {
+    device: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    module: Option<String>,
+    now: Option<Record>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Record {
+    Device(Box<Device>),
+    Module(Box<Module>),
+}
+
+impl Saved {
+    /// Brings it up to date by one change.
+    pub fn apply(&mut self, change: Change) -> Result<(), String> {
+        let change = match change {
+            Change::Identity(change) => change,
+            Change::Rest(rest) => {
+                *self = Self { devices: std::mem::take(&mut self.devices), ..*rest };
+                return Ok(());
+            }
+        };
+        match (change.module, change.now) {
+            (None, None) => {
+                self.devices.remove(&change.device);
+            }
+            (None, Some(Record::Device(device))) => {
+                self.devices.insert(change.device, *device);
+            }
+            // The device may be gone: at the same moment, or later, if this is played over what came of it.
+            (Some(module), Some(Record::Module(now))) => {
+                self.devices.get_mut(&change.device).map(|device| device.modules.insert(module, *now));
+            }
+            (Some(module), None) => {
+                self.devices.get_mut(&change.device).map(|device| device.modules.remove(&module));
+            }
+            _ => return Err("a device where a module is named, or the reverse".into()),
+        }
+        Ok(())
+    }
+}
+
 impl Hub {
+    /// What has changed since the last call.
+    pub fn take_dirty(&mut self) -> Dirty {
+        let moved = self.revision - std::mem::replace(&mut self.taken, self.revision);
+        let noted = std::mem::take(&mut self.noted);
+        let ids = std::mem::take(&mut self.dirty);
+        match () {
+            () if self.forgotten => {
+                self.forgotten = false;
+                Dirty::Whole
+            }
+            () if moved != noted => Dirty::Rest(ids),
+            () if ids.is_empty() => Dirty::Nothing,
+            () => Dirty::Some(ids),
+        }
+    }
+
+    /// The identity as it is, to write down.
+    pub fn record(&self, id: &Id) -> Change {
+        let device = self.devices.get(&id.device);
+        let now = match &id.module {
+            None => device.map(|device| Record::Device(Box::new(device.clone()))),
+            Some(module) => {
+                let module = device.and_then(|device| device.modules.get(module));
+                module.map(|module| Record::Module(Box::new(module.clone())))
+            }
+        };
+        Change::Identity(IdentityChange { device: id.device.clone(), module: id.module.clone(), now })
+    }
+
+    /// What is kept beside identities, to write down.
+    pub fn record_rest(&self) -> Change {
+        Change::Rest(Box::new(self.save_with(BTreeMap::new())))
+    }
+
     /// A copy to write down.
     pub fn save(&self) -> Saved {
-        Saved {
-            v: VERSION,
-            devices: self.devices.clone(),
-            configurations: self.configurations.clone(),
-            jobs: self.jobs.clone(),
-        }
+        self.save_with(self.devices.clone())
+    }
+
+    fn save_with(&self, devices: BTreeMap<String, Device>) -> Saved {
+        Saved { v: VERSION, devices, configurations: self.configurations.clone(), jobs: self.jobs.clone() }
     }
 
     /// Fills an empty hub from what was written down; refuses another version's file.

@@ -27,6 +27,8 @@ use crate::shell::Shell;
 const IDLE: Duration = Duration::from_secs(120);
 /// A request must be complete within this once its head has come.
 const REQUEST_WITHIN: Duration = Duration::from_secs(30);
+/// When the hub stops, answers may take so much longer.
+const LAST_ANSWER_WITHIN: Duration = Duration::from_millis(200);
 const MQTT_OVER_WEBSOCKET: &str = "/$iothub/websocket";
 
 /// What the HTTPS listener serves.
@@ -64,13 +66,17 @@ where
         .header_read_timeout(IDLE)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
-    tokio::select! {
-        () = stop.cancelled() => {}
-        done = connection => {
-            if let Err(e) = done {
-                tracing::debug!(error = %e, "an HTTPS connection ended badly");
-            }
+    tokio::pin!(connection);
+    let done = tokio::select! {
+        () = stop.cancelled() => {
+            // An answer that is on its way, such as the one to the call for a restart, still gets out.
+            connection.as_mut().graceful_shutdown();
+            tokio::time::timeout(LAST_ANSWER_WITHIN, connection).await.unwrap_or(Ok(()))
         }
+        done = &mut connection => done,
+    };
+    if let Err(e) = done {
+        tracing::debug!(error = %e, "an HTTPS connection ended badly");
     }
 }
 

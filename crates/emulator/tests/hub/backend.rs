@@ -81,6 +81,24 @@ impl Backend {
         }
     }
 
+    /// From what a hub in another process has printed.
+    pub(crate) fn from_env(connection_string: &str, control_token: &str, ca_pem: &str) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let part = |name: &str| {
+            let part = connection_string.split(';').find_map(|part| part.strip_prefix(&format!("{name}=")));
+            part.expect("a part of the connection string")
+        };
+        let key = SharedAccessKey::from_base64(part("SharedAccessKey")).expect("base64");
+        let host = part("HostName");
+        let ca = reqwest::Certificate::from_pem(ca_pem.as_bytes()).expect("PEM");
+        Self {
+            client: reqwest::Client::builder().tls_certs_only([ca]).timeout(PATIENCE).build().expect("a client"),
+            base: format!("https://{host}"),
+            token: Unsigned::service(host, "iothubowner", unix_s() + 600).sign(&key),
+            control: control_token.to_owned(),
+        }
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Answer {
         self.call(Method::GET, path, None, None).await
     }

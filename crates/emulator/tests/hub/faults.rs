@@ -180,3 +180,102 @@ async fn the_control_api_wants_its_token_and_checks_what_it_is_told() {
     let meters = backend.control(Method::GET, "/meters", None).await.body;
     assert_eq!(meters["connects"], 1);
 }
+
+#[tokio::test]
+async fn a_frozen_hub_accepts_and_says_nothing_until_it_thaws() {
+    let hub = hub().await;
+    let backend = Backend::new(&hub);
+    let mut device = leaf(&hub, 1).await;
+    assert_eq!(backend.control(Method::PUT, "/faults/hub/frozen", None).await.status, 204);
+    device.publish(&format!("{REPORT}1"), Qos::AtMostOnce, b"{\"x\":1}").await;
+    let mut newcomer =
+        Device::hello(tls(&hub, hub.mqtt_addr).await, &Login::of(&hub, "edge-a", Some("ha-agent"))).await;
+    let read = async {
+        let asked = tokio::time::timeout(Duration::from_millis(300), backend.get("/twins/leaf"));
+        assert!(asked.await.is_err(), "no answer");
+    };
+    // Longer than one and a half keep-alives: a hub that stands still drops nobody.
+    let (silent, newcomer_silent, ()) = tokio::join!(
+        device.is_silent_for(Duration::from_millis(2000)),
+        newcomer.is_silent_for(Duration::from_millis(300)),
+        read,
+    );
+    assert!(silent && newcomer_silent);
+    assert_eq!(backend.control(Method::GET, "/faults", None).await.body["hub"]["frozen"], json!({}));
+    assert_eq!(backend.control(Method::DELETE, "/faults/hub/frozen", None).await.status, 204);
+    assert_eq!(device.receive().await.expect("an answer").topic, "$iothub/twin/res/204/?$rid=1&$version=2");
+    assert!(newcomer.packet().await.is_some(), "the CONNACK arrives");
+    assert_eq!(backend.get("/twins/leaf").await.status, 200);
+}
+
+#[tokio::test]
+async fn tokens_and_timestamps_go_by_the_hubs_own_clock() {
+    let hub = hub().await;
+    let backend = Backend::new(&hub);
+    let mut device = leaf(&hub, 60).await;
+    let ahead = json!({"skew_ms": 2 * 3600 * 1000});
+    assert_eq!(backend.control(Method::PUT, "/faults/hub/clock", Some(ahead)).await.status, 204);
+    assert_eq!(backend.get("/twins/leaf").await.status, 401, "the token has expired by that clock");
+    assert_eq!(device.receive().await, None, "so has the device's");
+    let behind = json!({"skew_ms": -24 * 3600 * 1000});
+    assert_eq!(backend.control(Method::PUT, "/faults/hub/clock", Some(behind)).await.status, 204);
+    let written = backend.patch("/twins/leaf", json!({"properties": {"desired": {"n": 1}}})).await.body;
+    let stamp = written["properties"]["desired"]["$metadata"]["$lastUpdated"].as_str().expect("a date");
+    let stamp: jiff::Timestamp = stamp.parse().expect("an instant");
+    let hours = jiff::Timestamp::now().duration_since(stamp).as_hours();
+    assert!((23..=24).contains(&hours), "{hours} hours ago");
+}
+
+#[tokio::test]
+async fn the_index_slows_down_while_the_hub_runs() {
+    let hub = hub().await;
+    let backend = Backend::new(&hub);
+    let all = json!({"query": "SELECT deviceId FROM devices WHERE tags.a = 1"});
+    let found = async || backend.post("/devices/query", all.clone()).await.body.as_array().map_or(0, Vec::len);
+    backend.patch("/twins/leaf", json!({"tags": {"a": 1}})).await;
+    let slow = json!({"lag_ms": 3_600_000});
+    assert_eq!(backend.control(Method::PUT, "/faults/hub/index", Some(slow)).await.status, 204);
+    backend.patch("/twins/edge-a", json!({"tags": {"a": 1}})).await;
+    assert_eq!(found().await, 1, "what was shown stays shown, what is new is not");
+    assert_eq!(backend.control(Method::DELETE, "/faults/hub/index", None).await.status, 204);
+    assert_eq!(found().await, 2);
+}
+
+#[tokio::test]
+async fn a_connection_state_flaps_without_its_connection() {
+    let hub = hub().await;
+    let backend = Backend::new(&hub);
+    let mut device = leaf(&hub, 60).await;
+    device.publish("devices/leaf/messages/events/", Qos::AtLeastOnce, b"x").await;
+    device.packet().await.expect("a PUBACK");
+    let before = backend.get("/devices/leaf").await.body;
+    assert_eq!(before["connectionState"], "Connected");
+    let flap = backend.control(Method::POST, "/faults/devices/leaf/flap", Some(json!({"count": 3})));
+    assert_eq!(flap.await.status, 204);
+    let after = backend.get("/devices/leaf").await.body;
+    assert_eq!(after["connectionState"], "Connected");
+    assert_ne!(after["connectionStateUpdatedTime"], before["connectionStateUpdatedTime"]);
+    device.request(&format!("{REPORT}1"), b"{}").await;
+    let flap = backend.control(Method::POST, "/faults/devices/nobody/flap", None);
+    assert_eq!(flap.await.status, 400);
+}
+
+#[tokio::test]
+async fn a_restart_closes_refuses_and_opens_again() {
+    let hub = hub().await;
+    let backend = Backend::new(&hub);
+    backend.patch("/twins/leaf", json!({"tags": {"a": 1}})).await;
+    for (keep_state, tag) in [(true, json!(1)), (false, json!(null))] {
+        let mut device = leaf(&hub, 60).await;
+        let restart = json!({"down_ms": 1500, "keep_state": keep_state});
+        assert_eq!(backend.control(Method::POST, "/faults/hub/restart", Some(restart)).await.status, 204);
+        assert_eq!(device.receive().await, None, "closed");
+        eventually("nobody listens", async || {
+            let refused = tokio::net::TcpStream::connect(hub.mqtt_addr).await.map_err(|e| e.kind());
+            matches!(refused, Err(std::io::ErrorKind::ConnectionRefused))
+        })
+        .await;
+        eventually("it is up again", async || tokio::net::TcpStream::connect(hub.mqtt_addr).await.is_ok()).await;
+        assert_eq!(backend.get("/twins/leaf").await.body["tags"]["a"], tag);
+    }
+}

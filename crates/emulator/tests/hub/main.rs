@@ -17,6 +17,7 @@ mod rest;
 mod restart;
 mod robust;
 mod routes;
+mod state;
 mod throttle;
 mod twins;
 mod webhook;

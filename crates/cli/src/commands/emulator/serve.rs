@@ -34,12 +34,12 @@ pub(super) struct Args {
     #[arg(long, value_name = "PORT", default_value_t = 8883)]
     mqtt_port: u16,
 
-    /// Where certificates and keys live, made at the first start and kept
-    /// [default: $XDG_STATE_HOME/iotedge-ha/emulator, or ~/.local/state/iotedge-ha/emulator]
+    /// Keep everything here: certificates, keys, identities, twins, configurations
+    /// [default: only certificates and keys, in $XDG_STATE_HOME/iotedge-ha/emulator or ~/.local/state/iotedge-ha/emulator]
     #[arg(long, value_name = "FOLDER")]
     state: Option<PathBuf>,
 
-    /// Load everything from this file at the start, and keep it up to date
+    /// Load identities, twins and configurations from this file instead, and keep it up to date
     #[arg(long, value_name = "FILE")]
     snapshot: Option<PathBuf>,
 
@@ -110,16 +110,17 @@ pub(super) async fn run(args: Args, printer: &Printer) -> Result<Exit> {
 }
 
 fn options(args: Args) -> Result<Options> {
-    let state_dir = match args.state {
-        Some(folder) => folder,
-        None => default_state()?,
+    let keys_dir = match &args.state {
+        Some(_) => None,
+        None => Some(default_keys()?),
     };
     let mut options = Options {
         bind: args.bind,
         https_port: args.https_port,
         mqtt_port: args.mqtt_port,
         host_names: args.host_names,
-        state_dir: Some(state_dir),
+        state_dir: args.state,
+        keys_dir,
         ca_file: args.ca_file,
         snapshot: args.snapshot,
         index_lag: Duration::from_millis(args.index_lag_ms),
@@ -141,7 +142,7 @@ fn authority(text: &str) -> std::result::Result<Authority, String> {
     Authority::new(issuer, &keys).map_err(|e| format!("{file}: {e}"))
 }
 
-fn default_state() -> Result<PathBuf> {
+fn default_keys() -> Result<PathBuf> {
     super::state::default_folder().ok_or_else(|| {
         Failure::says(Exit::Usage, "there is no place for the emulator's keys").hint("name a folder with --state")
     })
