@@ -68,7 +68,8 @@ pub(super) fn dress(headers: &mut HeaderMap, now: Timestamp) {
     insert(headers, REQUEST_ID, &uuid::Uuid::new_v4().to_string());
 }
 
-fn coded(refusal: &Refusal, body: &Value) -> Response {
+/// An error in whatever words, with the header that names it.
+pub(super) fn coded(refusal: &Refusal, body: &Value) -> Response {
     let status = StatusCode::from_u16(refusal.code.http_status());
     let mut response = with_body(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), body);
     insert(response.headers_mut(), ERROR_CODE, refusal.code.name());

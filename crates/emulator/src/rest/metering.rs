@@ -98,12 +98,19 @@ fn lane(meter: Meter) -> Option<Lane> {
 }
 
 fn cost(lane: Lane, call: &Call) -> u64 {
-    let entries = || call.json().ok().and_then(|body| body.as_array().map(Vec::len));
     match lane {
         Lane::Methods => messages(call.body().len(), STEP_BYTES),
-        Lane::Registry if call.method == "POST" && call.path() == ["devices"] => entries().unwrap_or(1).max(1) as u64,
-        _ => 1,
+        _ => entries(call),
     }
+}
+
+/// How many operations a call is: each entry of a bulk call counts.
+pub(super) fn entries(call: &Call) -> u64 {
+    if call.method != "POST" || call.path() != ["devices"] {
+        return 1;
+    }
+    let count = call.json().ok().and_then(|body| body.as_array().map(Vec::len));
+    count.unwrap_or(1).max(1) as u64
 }
 
 fn bill_of(meter: Meter, call: &Call) -> Option<Bill> {

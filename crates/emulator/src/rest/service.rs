@@ -1,11 +1,10 @@
 //! What back ends call: identities, twins, queries, configurations, statistics.
 
-use axum::http::StatusCode;
 use axum::response::Response;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::answer::{no_content, ok, refused, shown, with_body};
+use super::answer::{coded, no_content, ok, refused, shown};
 use super::call::Call;
 use super::query::query;
 use super::{jobs, metering, methods};
@@ -40,7 +39,7 @@ pub(super) async fn service(shell: &Shell, call: &Call) -> Response {
     }
     match &path[..] {
         ["twins", device, ..] => shell.meters.count_for(meter, &Id::device(*device)),
-        _ => shell.meters.count(meter),
+        _ => shell.meters.add(meter, metering::entries(call)),
     }
     let response = carry_out(shell, call, &path, meter, caller).await;
     metering::bill(shell, call, meter, &response);
@@ -129,11 +128,10 @@ fn identities(hub: &mut Hub, call: &Call, path: &[&str], now: Timestamp) -> Outc
         }
         ("POST", ["devices"]) => {
             let outcome = hub.bulk(&call.json()?, now)?;
-            let status = match outcome.successful {
-                true => StatusCode::OK,
-                false => StatusCode::BAD_REQUEST,
-            };
-            Ok(with_body(status, &outcome.body))
+            Ok(match outcome.successful {
+                true => ok(&outcome.body),
+                false => coded(&Refusal::new(Code::BulkRegistryOperationFailure, ""), &outcome.body),
+            })
         }
         ("GET", ["devices", id]) => hub.device(id).map(|s| shown(&s)),
         ("PUT", ["devices", id]) => {
