@@ -49,6 +49,8 @@ struct Job {
     tasks: BTreeMap<String, Task>,
     /// Devices whose turn has not come.
     waiting: VecDeque<String>,
+    /// How many tasks are running.
+    running: usize,
 }
 
 /// What is done to each device.
@@ -170,6 +172,7 @@ impl Jobs {
     /// After a restart: whoever was asked and had not answered is asked again.
     pub(super) fn resume(&mut self) {
         for job in self.0.values_mut() {
+            job.running = 0;
             for (device, task) in &mut job.tasks {
                 match task.state {
                     TaskState::Running if job.state == State::Running => {
@@ -208,7 +211,9 @@ impl Job {
 
     fn set_task(&mut self, device: &str, state: TaskState, now: Timestamp) {
         if let Some(task) = self.tasks.get_mut(device) {
+            self.running -= usize::from(matches!(task.state, TaskState::Running));
             if matches!(state, TaskState::Running) {
+                self.running += 1;
                 task.started = Some(now);
             }
             task.state = state;

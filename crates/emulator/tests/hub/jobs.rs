@@ -1,5 +1,6 @@
 //! Jobs over REST, down to connected devices.
 
+use iotedge_ha_emulator::throttle::{Sku, Throttling};
 use iotedge_ha_emulator::{Running, Seed};
 use mqtt_protocol_core::mqtt::packet::Qos;
 use reqwest::Method;
@@ -108,4 +109,18 @@ async fn jobs_refuse_what_the_hub_refuses() {
     assert_eq!(deleted.status, 405);
     let reader = Backend::with_policy(&hub, "registryRead");
     assert_eq!(reader.get("/jobs/v2/nobody").await.status, 401);
+}
+
+#[tokio::test]
+async fn a_throttled_job_waits_and_gets_there() {
+    let hub = hub().await;
+    let backend = Backend::new(&hub);
+    hub.set_throttling(Some(Throttling { burst_s: 0, queue_s: 0, ..Throttling::new(Sku::S1, 1) })).expect("a size");
+    let job = json!({"type": "scheduleUpdateTwin", "queryCondition": "*", "updateTwin": {"tags": {"a": 1}}});
+    assert_eq!(backend.put("/jobs/v2/slow", job).await.status, 200);
+    for twin in ["/twins/leaf", "/twins/edge-a"] {
+        eventually("the twin is written", async || backend.get(twin).await.body["tags"]["a"] == 1).await;
+    }
+    hub.set_throttling(None).expect("none");
+    assert_eq!(ended(&backend, "slow").await["deviceJobStatistics"]["succeededCount"], 2);
 }

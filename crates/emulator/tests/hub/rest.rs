@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use iotedge_ha_emulator::meters::Meter;
 use iotedge_ha_emulator::{Emulator, Options, Seed};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -126,11 +127,12 @@ async fn bulk_lists_what_failed_and_does_the_rest() {
     let body = json!([
         {"id": "b1", "importMode": "Create", "tags": {"x": 1}},
         {"id": "leaf", "importMode": "create"},
-        {"id": "leaf", "importMode": "updateTwin", "tags": {"y": 2}}]);
+        {"id": "edge-a", "importMode": "updateTwin", "tags": {"y": 2}}]);
     let answer = backend.post("/devices", body).await;
-    assert_eq!(answer.status, 400);
+    assert_eq!((answer.status.as_u16(), answer.error_code()), (400, "BulkRegistryOperationFailure"));
+    assert_eq!(hub.meters().read(Meter::RegistryWrites), 3);
     assert_eq!(answer.body["isSuccessful"], false);
     assert_eq!(answer.body["errors"][0]["errorCode"], "DeviceAlreadyExists");
     assert_eq!(backend.get("/twins/b1").await.body["tags"]["x"], 1);
-    assert_eq!(backend.get("/twins/leaf").await.body["tags"]["y"], 2);
+    assert_eq!(backend.get("/twins/edge-a").await.body["tags"]["y"], 2);
 }

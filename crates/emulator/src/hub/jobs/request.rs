@@ -59,6 +59,7 @@ impl Job {
             ended: None,
             tasks: BTreeMap::new(),
             waiting: VecDeque::new(),
+            running: 0,
         })
     }
 }

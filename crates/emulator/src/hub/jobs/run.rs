@@ -10,24 +10,22 @@ use super::super::refusal::Refusal;
 use super::super::{Hub, Id};
 use super::{Job, State, Task, TaskState, Work};
 
-/// Direct methods of one job that wait for their devices at the same time.
-const METHODS_MAX: usize = 10;
-/// Twins written in one go.
-const TWINS_MAX: usize = 100;
+/// Devices of one job that are under way at the same time.
+const AT_ONCE_MAX: usize = 10;
 
-/// A direct method that a job wants called.
+/// What a job wants done to one device.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Errand {
     /// The job.
     pub job: String,
     /// The device.
     pub device: String,
-    /// What to call, and how patiently.
-    pub request: MethodRequest,
+    /// What to call, and how patiently. Without it the hub itself does it: [`Hub::update_twin_for`].
+    pub method: Option<MethodRequest>,
 }
 
 impl Hub {
-    /// Goes on with every job as far as it can go now; the answers to the errands belong to [`Hub::settle_errand`].
+    /// Goes on with every job as far as it can go now. Methods' answers belong to [`Hub::settle_errand`].
     pub fn advance_jobs(&mut self, now: Timestamp) -> Vec<Errand> {
         let active = self.jobs.0.iter().filter(|(_, job)| job.is_active());
         let active: Vec<String> = active.map(|(id, _)| id.clone()).collect();
@@ -51,20 +49,35 @@ impl Hub {
         Some(next.duration_since(now).max(SignedDuration::ZERO))
     }
 
-    /// Writes down what came of an errand; too late for a job that has run out of time.
+    /// Writes down what came of a direct method; too late for a job that has run out of time.
     pub fn settle_errand(&mut self, errand: &Errand, answer: Result<Value, Refusal>, now: Timestamp) {
-        let Some(job) = self.jobs.0.get_mut(&errand.job) else {
-            return;
+        self.settle(errand, answer.map(Some), now);
+    }
+
+    /// Carries out the twin update that an errand asks for.
+    pub fn update_twin_for(&mut self, errand: &Errand, now: Timestamp) {
+        let patch = match self.jobs.0.get(&errand.job).map(|job| &job.work) {
+            Some(Work::UpdateTwin(patch)) if self.is_under_way(errand) => patch.clone(),
+            _ => return,
         };
-        if matches!(job.tasks.get(&errand.device), Some(Task { state: TaskState::Running, .. })) {
-            let state = match answer {
-                Ok(answer) => TaskState::Completed(Some(answer)),
-                Err(refusal) => failed(&refusal),
-            };
+        let expect = Expect::parse(patch.get("etag").and_then(Value::as_str));
+        let written = self.patch_twin(&Id::device(&errand.device), &patch, &expect, now);
+        self.settle(errand, written.map(|_| None), now);
+    }
+
+    fn settle(&mut self, errand: &Errand, outcome: Result<Option<Value>, Refusal>, now: Timestamp) {
+        let under_way = self.is_under_way(errand);
+        if let Some(job) = self.jobs.0.get_mut(&errand.job).filter(|_| under_way) {
+            let state = outcome.map_or_else(|refusal| failed(&refusal), TaskState::Completed);
             job.set_task(&errand.device, state, now);
             job.end_if_done(now);
             self.revision += 1;
         }
+    }
+
+    fn is_under_way(&self, errand: &Errand) -> bool {
+        let task = self.jobs.0.get(&errand.job).and_then(|job| job.tasks.get(&errand.device));
+        task.is_some_and(|task| matches!(task.state, TaskState::Running))
     }
 
     fn begin_job(&mut self, id: &str, now: Timestamp) {
@@ -100,53 +113,29 @@ impl Hub {
             self.revision += 1;
             return;
         }
-        if !job.has_work() && !job.end_if_done(now) {
-            return;
-        }
-        match job.work.clone() {
-            Work::DeviceMethod(request) => {
-                for device in job.take_next(METHODS_MAX.saturating_sub(job.running()), now) {
-                    errands.push(Errand { job: id.to_owned(), device, request: request.clone() });
-                }
+        if job.has_work() {
+            let method = match &job.work {
+                Work::DeviceMethod(request) => Some(request.clone()),
+                Work::UpdateTwin(_) => None,
+            };
+            for device in job.take_next(now) {
+                errands.push(Errand { job: id.to_owned(), device, method: method.clone() });
             }
-            Work::UpdateTwin(patch) => {
-                let devices = job.take_next(TWINS_MAX, now);
-                self.update_twins(id, &devices, &patch, now);
-            }
-        }
-        if let Some(job) = self.jobs.0.get_mut(id) {
-            job.end_if_done(now);
-        }
-        self.revision += 1;
-    }
-
-    fn update_twins(&mut self, id: &str, devices: &[String], patch: &Value, now: Timestamp) {
-        let expect = Expect::parse(patch.get("etag").and_then(Value::as_str));
-        for device in devices {
-            let written = self.patch_twin(&Id::device(device), patch, &expect, now);
-            let state = written.map_or_else(|refusal| failed(&refusal), |_| TaskState::Completed(None));
-            if let Some(job) = self.jobs.0.get_mut(id) {
-                job.set_task(device, state, now);
-            }
+            self.revision += 1;
+        } else if job.end_if_done(now) {
+            self.revision += 1;
         }
     }
 }
 
 impl Job {
-    fn running(&self) -> usize {
-        self.tasks.values().filter(|task| matches!(task.state, TaskState::Running)).count()
-    }
-
     fn has_work(&self) -> bool {
-        let room = match self.work {
-            Work::UpdateTwin(_) => true,
-            Work::DeviceMethod(_) => self.running() < METHODS_MAX,
-        };
-        room && !self.waiting.is_empty()
+        self.running < AT_ONCE_MAX && !self.waiting.is_empty()
     }
 
-    fn take_next(&mut self, count: usize, now: Timestamp) -> Vec<String> {
-        let devices: Vec<String> = self.waiting.drain(..count.min(self.waiting.len())).collect();
+    fn take_next(&mut self, now: Timestamp) -> Vec<String> {
+        let room = AT_ONCE_MAX.saturating_sub(self.running).min(self.waiting.len());
+        let devices: Vec<String> = self.waiting.drain(..room).collect();
         for device in &devices {
             self.set_task(device, TaskState::Running, now);
         }
@@ -155,6 +144,7 @@ impl Job {
 
     fn run_out(&mut self, now: Timestamp) {
         self.waiting.clear();
+        self.running = 0;
         let open = |task: &&mut Task| matches!(task.state, TaskState::Pending | TaskState::Running);
         for task in self.tasks.values_mut().filter(open) {
             let words = "maxExecutionTimeInSeconds passed before the device was done";
@@ -165,7 +155,7 @@ impl Job {
     }
 
     fn end_if_done(&mut self, now: Timestamp) -> bool {
-        let done = self.state == State::Running && self.waiting.is_empty() && self.running() == 0;
+        let done = self.state == State::Running && self.waiting.is_empty() && self.running == 0;
         if done {
             self.end(State::Completed, now);
         }

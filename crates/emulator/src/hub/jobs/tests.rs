@@ -38,6 +38,19 @@ fn rows(hub: &mut Hub, condition: &str) -> Vec<Value> {
     page.rows
 }
 
+/// Carries out twin updates until there are none.
+fn work(hub: &mut Hub, second: i64) {
+    loop {
+        let errands = hub.advance_jobs(at(second));
+        for errand in &errands {
+            hub.update_twin_for(errand, at(second));
+        }
+        if errands.is_empty() {
+            return;
+        }
+    }
+}
+
 fn answer(hub: &mut Hub, errand: &Errand, answer: Result<Value, Refusal>, second: i64) {
     hub.settle_errand(errand, answer, at(second));
 }
@@ -50,7 +63,7 @@ fn a_twin_update_reaches_whom_the_condition_holds_for() {
     assert_eq!(made["endTime"], "9999-12-31T23:59:59.9999999Z");
     assert!(made.get("deviceJobStatistics").is_none());
     assert_eq!(hub.jobs_rest(at(1)), Some(SignedDuration::ZERO));
-    assert_eq!(hub.advance_jobs(at(2)), []);
+    work(&mut hub, 2);
     let done = hub.job("j", at(3));
     assert_eq!(done["status"], "completed");
     assert_eq!(done["endTime"], "2023-11-14T22:13:22Z");
@@ -72,15 +85,16 @@ fn a_twin_update_reaches_whom_the_condition_holds_for() {
 }
 
 #[test]
-fn many_twins_are_written_in_several_goes() {
-    let mut hub = hub(250);
+fn many_twins_are_written_ten_at_a_time() {
+    let mut hub = hub(25);
     create(&mut hub, "j", &update("*"), 0);
-    let mut goes = 0;
-    while hub.jobs_rest(at(0)) == Some(SignedDuration::ZERO) {
-        hub.advance_jobs(at(0));
-        goes += 1;
-    }
-    assert_eq!((goes, &hub.job("j", at(0))["deviceJobStatistics"]["succeededCount"]), (3, &json!(250)));
+    let first = hub.advance_jobs(at(0));
+    assert_eq!((first.len(), hub.advance_jobs(at(0)).len()), (10, 0));
+    first.iter().for_each(|errand| hub.update_twin_for(errand, at(0)));
+    first.iter().for_each(|errand| hub.update_twin_for(errand, at(0)));
+    assert_eq!(hub.twin(&Id::device("d000")).expect("there")["etag"], "AAAAAAAAAAI=", "once only");
+    work(&mut hub, 0);
+    assert_eq!(hub.job("j", at(0))["deviceJobStatistics"]["succeededCount"], 25);
 }
 
 #[test]
@@ -89,7 +103,10 @@ fn a_method_goes_to_ten_devices_at_a_time() {
     create(&mut hub, "j", &method("*"), 0);
     let errands = hub.advance_jobs(at(1));
     assert_eq!(errands.len(), 10);
-    assert_eq!((errands[0].device.as_str(), errands[0].request.method_name.as_str()), ("d000", "reboot"));
+    assert_eq!(
+        (errands[0].device.as_str(), errands[0].method.as_ref().map(|m| m.method_name.as_str())),
+        ("d000", Some("reboot"))
+    );
     assert_eq!((hub.advance_jobs(at(1)), hub.jobs_rest(at(1))), (vec![], Some(SignedDuration::from_secs(60))));
     answer(&mut hub, &errands[0], Ok(json!({"status": 200, "payload": "ok"})), 2);
     answer(&mut hub, &errands[1], Err(Refusal::new(Code::DeviceNotOnline, "not there")), 2);
@@ -139,7 +156,7 @@ fn one_job_at_a_time_and_a_scheduled_one_counts() {
     hub.advance_jobs(at(59));
     assert_eq!(hub.job("later", at(59))["status"], "scheduled");
     assert_eq!(hub.job("later", at(60))["status"], "queued");
-    hub.advance_jobs(at(60));
+    work(&mut hub, 60);
     assert_eq!(hub.job("later", at(60))["status"], "completed");
     let refusal = hub.create_job("later", &update("*"), at(61)).expect_err("the id is taken");
     assert_eq!(refusal.code, Code::JobAlreadyExists);
@@ -199,7 +216,7 @@ fn jobs_are_listed_by_kind_and_status_in_pages() {
     let mut hub = hub(1);
     for (id, body) in [("a", update("*")), ("b", method("deviceId = 'x'")), ("c", update("*")), ("d", update("*"))] {
         create(&mut hub, id, &body, 0);
-        hub.advance_jobs(at(0));
+        work(&mut hub, 0);
     }
     let list = |kind, status, page, token: Option<&str>| {
         let page = hub.list_jobs(kind, status, page, token, at(1)).expect("a page");
@@ -220,17 +237,18 @@ fn jobs_are_listed_by_kind_and_status_in_pages() {
 
 #[test]
 fn a_device_that_went_away_and_a_patch_that_does_not_fit_fail_alone() {
-    let mut hub = hub(101);
+    let mut hub = hub(11);
     let mut body = update("*");
     body["updateTwin"]["etag"] = json!("AAAAAAAAAAE=");
     hub.patch_twin(&Id::device("d000"), &json!({"tags": {"b": 1}}), &Expect::Nothing, at(0)).expect("patched");
     create(&mut hub, "j", &body, 0);
-    hub.advance_jobs(at(0));
-    hub.delete_device("d100", &Expect::Any, at(0)).expect("deleted");
-    hub.advance_jobs(at(0));
+    let first = hub.advance_jobs(at(0));
+    first.iter().for_each(|errand| hub.update_twin_for(errand, at(0)));
+    hub.delete_device("d010", &Expect::Any, at(0)).expect("deleted");
+    work(&mut hub, 0);
     let failed = rows(&mut hub, "status = 'failed'");
     let codes: Vec<_> = failed.iter().map(|row| (&row["deviceId"], &row["error"]["code"])).collect();
-    assert_eq!(json!(codes), json!([["d000", "PreconditionFailed"], ["d100", "DeviceNotFound"]]));
+    assert_eq!(json!(codes), json!([["d000", "PreconditionFailed"], ["d010", "DeviceNotFound"]]));
 }
 
 #[test]
