@@ -9,7 +9,11 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{ControllerId, Epoch, NUMBER_MAX};
+use crate::policy::{TTL_MAX, ttl_waited_for};
 use crate::time::{Millis, RateBound, Time};
+
+/// The shortest time between two renewals that can be configured.
+const RENEW_MIN: Millis = Millis(100);
 
 /// The control record.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -57,14 +61,12 @@ impl ChargeTimings {
     /// Why these timings cannot be used, if so.
     pub fn check(&self) -> Option<String> {
         let needed = self.renew.times(2);
-        if self.renew < Millis(100) {
-            Some(format!("control_renew_ms = {} is below 100", self.renew.0))
-        } else if self.ttl < needed || self.ttl > crate::policy::TTL_MAX {
+        if self.renew < RENEW_MIN {
+            Some(format!("control_renew_ms = {} is below {}", self.renew.0, RENEW_MIN.0))
+        } else if self.ttl < needed || self.ttl > TTL_MAX {
             Some(format!(
                 "control_ttl_ms = {} is outside {}..={}: one renewal may be lost, two are a dead controller",
-                self.ttl.0,
-                needed.0,
-                crate::policy::TTL_MAX.0
+                self.ttl.0, needed.0, TTL_MAX.0
             ))
         } else {
             None
@@ -268,7 +270,7 @@ impl Charge {
             // Should the record be deleted, the next one has to start above it.
             self.epoch_seen(now, before.record.epoch);
         }
-        let ttl = before.as_ref().map_or(self.timings.ttl, |known| known.record.ttl.max(self.timings.ttl));
+        let ttl = before.as_ref().map_or(self.timings.ttl, |known| ttl_of(&known.record).max(self.timings.ttl));
         self.absent = if read.is_some() { None } else { self.absent.or(Some((now, ttl))) };
         self.known = read.map(|(record, version)| match before {
             Some(known) if known.version == version => known,
@@ -378,14 +380,14 @@ impl Charge {
             self.act_on_absence(now);
             return;
         };
-        let expired = now.since(known.since) >= self.timings.rate.stretch(known.record.ttl);
+        let expired = now.since(known.since) >= self.timings.rate.stretch(ttl_of(&known.record));
         if self.owns() {
             self.write(now, self.renewal());
         } else if !self.giving_back && (known.record.given_back || expired) {
             let claim = self.claim(known.record.epoch);
             self.write(now, claim);
         } else if !self.giving_back {
-            let end = known.since + self.timings.rate.stretch(known.record.ttl);
+            let end = known.since + self.timings.rate.stretch(ttl_of(&known.record));
             self.next = self.next.min(end.max(now + Millis(1)));
         }
     }
@@ -452,6 +454,11 @@ impl Charge {
         });
         self.told = Some(told);
     }
+}
+
+/// For how long another's record is respected.
+fn ttl_of(record: &ControlRecord) -> Millis {
+    ttl_waited_for(record.ttl, RENEW_MIN.times(2))
 }
 
 #[cfg(test)]

@@ -10,6 +10,12 @@ pub const TTL_MAX: Millis = Millis(300_000);
 /// The shortest ttl that can be kept over a network.
 pub const TTL_MIN: Millis = Millis(1_000);
 
+/// How long to wait for a lease whose ttl a record gives as `ttl`. One that nobody can have granted was written by hand
+/// and says nothing: then the longest there is.
+pub fn ttl_waited_for(ttl: Millis, least: Millis) -> Millis {
+    if (least..=TTL_MAX).contains(&ttl) { ttl } else { TTL_MAX }
+}
+
 /// The rules of one pool.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Policy {

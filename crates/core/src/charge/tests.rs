@@ -110,6 +110,24 @@ fn a_rivals_record_is_claimed_only_after_it_stood_still_for_its_own_ttl() {
 }
 
 #[test]
+fn a_ttl_that_no_controller_writes_is_waited_for_as_the_longest() {
+    for ttl in [0, 199, 300_001, NUMBER_MAX] {
+        let read = format!("read b ttl={ttl}");
+        check(
+            &format!("0 tick; 10 {read}; 300310 tick; 300310 {read}; 300311 tick; 300311 {read}"),
+            expect![[r#"
+                0 read
+                0 not in charge: nobody is
+                10 not in charge: b is
+                300310 read
+                300311 read
+                300311 write me epoch=4 beat=0 over 1
+            "#]],
+        );
+    }
+}
+
+#[test]
 fn a_record_given_back_is_claimed_at_once() {
     check(
         "0 tick; 10 read b epoch=3 back; 20 written",

@@ -2,6 +2,7 @@ use super::{Decision, Effect, Pool};
 use crate::anchor::{Anchor, Mark, Verb};
 use crate::ids::RequestId;
 use crate::plan::{Step, View, Waiting, sentence};
+use crate::policy::{TTL_MIN, ttl_waited_for};
 use crate::time::{Millis, Now};
 
 /// How long a wait must last before it is written where those see it who see only the hub.
@@ -60,7 +61,7 @@ impl Pool {
         match step {
             Step::Claim => {
                 anchor.epoch = self.charge.map_or(anchor.epoch, |charge| charge.epoch.max(anchor.epoch));
-                anchor.ttl = anchor.ttl.max(self.spec.policy.timings.ttl);
+                anchor.ttl = ttl_waited_for(anchor.ttl, TTL_MIN).max(self.spec.policy.timings.ttl);
             }
             Step::Appoint { member, term, reason } => {
                 anchor.appoint(member.clone(), *term, reason.clone(), now.wall);

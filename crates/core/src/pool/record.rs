@@ -3,6 +3,7 @@ use crate::anchor::{Anchor, Reason};
 use crate::charge::Version;
 use crate::grantor::Grantor;
 use crate::ids::{MemberId, Term};
+use crate::policy::{TTL_MIN, ttl_waited_for};
 use crate::time::{Now, Time};
 
 /// What is known of the record in the hub, and the one operation on it that is under way.
@@ -206,7 +207,8 @@ impl Pool {
             // Until a record is handed over, controllers may grant that our own control lease says nothing of.
             let since = if handed_over { now } else { charge.since };
             let held = anchor.held().filter(|_| !anchor.is_edited());
-            self.grantor = Some(Grantor::take_over(since, held, anchor.ttl, rate));
+            let ttl = ttl_waited_for(anchor.ttl, TTL_MIN);
+            self.grantor = Some(Grantor::take_over(since, held, ttl, rate));
         }
     }
 

@@ -55,6 +55,28 @@ fn a_control_record_written_by_hand_puts_nobody_in_charge() {
     holds(with(fair(2, 2), faults), 25 * S);
 }
 
+/// A ttl of nothing in the control record put the next controller in charge beside the one that was.
+#[test]
+fn a_control_ttl_of_nothing_puts_nobody_in_charge() {
+    for at in [10_000, 10_200, 10_400] {
+        let faults = [(at * MS, Fault::Edit(Edit::ControlTtl(Millis(0)))), cut(0, at * MS, Cut::BOTH)];
+        holds(with(fair(2, 2), faults), 350 * S);
+    }
+}
+
+/// A ttl of nothing in the pool's record let the next controller appoint `b` while `a`, out of reach, ran on.
+#[test]
+fn a_ttl_of_nothing_is_no_word_that_the_holder_has_stopped() {
+    let faults = [
+        (10 * S, Fault::Edit(Edit::AnchorTtl(Millis(0)))),
+        (10 * S, Fault::KillController(0)),
+        (10 * S, Fault::CutAgent { agent: 0, cut: Cut::BOTH }),
+    ];
+    let mut setup = with(fair(2, 2), faults);
+    setup.ttls = vec![Millis(9_000)];
+    holds(setup, 350 * S);
+}
+
 /// Seed 2969: a controller that had seen no record, then nothing at all for a while, then again no record
 /// took that for absence all along; in between another had come into charge.
 #[test]

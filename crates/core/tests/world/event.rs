@@ -193,6 +193,9 @@ pub enum Edit {
     TermUp(u64),
     TermDown(u64),
     EpochTo(u64),
+    /// A ttl that no controller writes.
+    AnchorTtl(Millis),
+    ControlTtl(Millis),
     DeleteAnchor,
     DeleteControl,
     /// Names another controller in the control record.

@@ -118,6 +118,17 @@ impl World {
                     *was = version;
                 }
             }
+            (Edit::ControlTtl(ttl), _) => {
+                let version = self.hub.next_version();
+                if let Some((record, was)) = &mut self.hub.control {
+                    record.ttl = ttl;
+                    *was = version;
+                }
+            }
+            (Edit::AnchorTtl(ttl), Some(mut anchor)) => {
+                anchor.ttl = ttl;
+                self.put_anchor(None, Some(anchor));
+            }
             (Edit::Holder(holder), Some(mut anchor)) => {
                 anchor.holder = holder;
                 self.put_anchor(None, Some(anchor));

@@ -1,7 +1,7 @@
 use ha_core::anchor::Verb;
 use ha_core::charge::ChargeTimings;
 use ha_core::holder::Flag;
-use ha_core::ids::{MemberId, Term};
+use ha_core::ids::{MemberId, NUMBER_MAX, Term};
 use ha_core::policy::{FlapGuard, Policy, TTL_MAX, Timings};
 use ha_core::time::{Millis, RateBound};
 
@@ -218,14 +218,20 @@ impl Targets<'_> {
         }
     }
 
+    fn nonsense_ttl(&mut self) -> Millis {
+        Millis(*self.dice.pick(&[0, 1, TTL_MAX.0 + 1, NUMBER_MAX]))
+    }
+
     fn edit(&mut self) -> Edit {
-        match self.dice.below(8) {
+        match self.dice.below(10) {
             0 => Edit::Holder(self.member()),
             1 => Edit::TermUp(self.dice.between(1, 5)),
             2 => Edit::TermDown(self.dice.between(1, 3)),
             3 => Edit::EpochTo(self.dice.between(0, 10)),
             4 | 5 => Edit::DeleteAnchor,
             6 => Edit::DeleteControl,
+            7 => Edit::AnchorTtl(self.nonsense_ttl()),
+            8 => Edit::ControlTtl(self.nonsense_ttl()),
             _ => Edit::ControlOwner(self.dice.below(self.controllers)),
         }
     }
@@ -240,7 +246,10 @@ fn mended_within(setup: &Setup) -> Instant {
     // Without a record and with a member that stays silent any lease is waited for.
     let founding = TTL_MAX.0 * 21 / 20;
     let calls = 20 * (t.call_timeout.0 + t.retry.0) + t.standby_hold.0 + t.stop.0 * 2;
-    (delayed + take_over + founding + ttl * 3 + calls) * MS
+    let nonsense = |fault: &Fault| matches!(fault, Fault::Edit(Edit::AnchorTtl(_) | Edit::ControlTtl(_)));
+    // Each of the two records may have to be waited for as long as any can last.
+    let unknown = if setup.faults.iter().any(|(_, fault)| nonsense(fault)) { 2 * founding } else { 0 };
+    (delayed + take_over + founding + unknown + ttl * 3 + calls) * MS
 }
 
 /// Runs the world of `setup` to its end.

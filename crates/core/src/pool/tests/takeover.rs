@@ -108,6 +108,34 @@ fn a_longer_ttl_on_record_is_waited_for() {
 }
 
 #[test]
+fn a_ttl_that_nobody_can_have_granted_is_waited_for_as_the_longest() {
+    let script = |ttl: u64| format!("0 in_charge; 10 read a ttl={ttl}; 20 written; 3000 fail a quick; 16000 why");
+    for below in [0, 999] {
+        check(
+            &script(below),
+            expect![[r#"
+                0 read
+                0 hello a
+                0 hello b
+                10 write a term=5 epoch=3 ttl=300000 over 1
+                16000 a holds term 5; a may still run for 4 min: no answer in time
+            "#]],
+        );
+    }
+    for above in [300_001, crate::ids::NUMBER_MAX] {
+        check(
+            &script(above),
+            expect![[r#"
+                0 read
+                0 hello a
+                0 hello b
+                16000 a holds term 5; a may still run for 4 min: no answer in time
+            "#]],
+        );
+    }
+}
+
+#[test]
 fn a_longer_ttl_of_ours_is_recorded_before_it_is_used() {
     check(
         "0 in_charge; 5 answer a quick active; 10 read a ttl=9000; 20 written; 21 tick",
