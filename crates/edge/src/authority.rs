@@ -52,6 +52,11 @@ impl Authority {
         Ok(Self { ca_pem, issuer: Issuer::new(ca_params(), key) })
     }
 
+    /// Where the authority lies in a state folder.
+    pub(crate) fn ca_path(state_dir: &Path) -> std::path::PathBuf {
+        state_dir.join(CA_FILE)
+    }
+
     /// A server's certificate for these names.
     pub(crate) fn server(&self, names: &[String]) -> Result<Issued, Error> {
         let mut params = CertificateParams::new(names.to_vec()).map_err(Error::Certificates)?;

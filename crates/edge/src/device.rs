@@ -1,6 +1,7 @@
 //! Start, run, stop.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,18 +11,21 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls_platform_verifier::ConfigVerifierExt as _;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::Cut;
+use crate::agent::{Agent, Parts};
 use crate::authority::Authority;
+use crate::doors::control::{self, Control};
 use crate::doors::{self, Door};
 use crate::error::Error;
 use crate::options::Options;
 use crate::registry::Registry;
-use crate::shell::Shell;
-use crate::upstream::{Endpoint, Shared};
+use crate::shell::{NEWS_MAX, Shell};
+use crate::upstream::{Endpoint, Lines, Shared};
 use crate::workload::{About, Workload};
 
 /// An IoT Edge device at work. Dropping it ends everything.
@@ -32,9 +36,15 @@ pub struct Running {
     pub https_addr: SocketAddr,
     /// Whom modules must trust.
     pub trust_bundle: String,
+    ca_file: PathBuf,
+    control_token: String,
+    host_name: String,
     cut: watch::Sender<Cut>,
-    workload: Workload,
+    workload: Arc<Workload>,
     registry: Arc<Registry>,
+    agent: JoinHandle<()>,
+    agent_stop: CancellationToken,
+    stop_grace: Duration,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -60,35 +70,61 @@ pub async fn start(options: Options) -> Result<Running, Error> {
 
     let (cut, cut_seen) = watch::channel(Cut::None);
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-    let shared = cloud(&options, &connection, cut_seen).await?;
+    let shared = Arc::new(cloud(&options, &connection, cut_seen).await?);
     let registry = Arc::clone(&shared.registry);
-    let (shell, hub) = Shell::new(&options.device, shared, &stop, &tasks);
+    let (shell, hub) = Shell::new(&options.device, Arc::clone(&shared), &stop, &tasks);
     tasks.spawn(shell.run(stop.clone()));
-    let about = About {
-        hub: connection.host().to_owned(),
-        device: options.device.clone(),
-        host_name: options.host_name.clone(),
-    };
-    let (_modules, modules_seen) = watch::channel(ModuleList::default());
-    let workload = Workload::open(
-        options.state_dir.join("run"),
-        about,
-        Arc::clone(&authority),
-        Arc::clone(&registry),
-        modules_seen,
-        (stop.clone(), tasks.clone()),
-    )?;
+    let (list, listed) = watch::channel(ModuleList::default());
+    let known = (Arc::clone(&authority), Arc::clone(&registry));
+    let workload = sockets(&options, connection.host(), known, listed, (stop.clone(), tasks.clone()))?;
+
+    let (news, news_received) = mpsc::channel(NEWS_MAX);
+    let lines = Lines::new(shared, news, stop.clone(), tasks.clone());
+    let (known, opened) = (Arc::clone(&registry), Arc::clone(&workload));
+    let parts = Parts { lines, news: news_received, registry: known, workload: opened, list };
+    let agent_stop = CancellationToken::new();
+    let agent = tokio::spawn(Agent::new(&options, parts)?.run(agent_stop.clone()));
+
+    let control_token = format!("{:032x}", rand::random::<u128>());
     let door = Arc::new(Door {
         hub,
         registry: Arc::clone(&registry),
         device: options.device.clone(),
-        hosts: vec![connection.host().to_owned(), options.host_name, "localhost".to_owned()],
-        timings: options.timings,
+        hosts: vec![connection.host().to_owned(), options.host_name.clone(), "localhost".to_owned()],
+        timings: options.timings.clone(),
+        control: Control { token: control_token.clone(), cut: cut.clone() },
         stop: stop.clone(),
     });
     doors::serve(&door, mqtt, https, &server_tls, &tasks);
     tracing::info!(device = options.device, mqtt = %mqtt_addr, https = %https_addr, "the device is open");
-    Ok(Running { mqtt_addr, https_addr, trust_bundle: authority.ca_pem.clone(), cut, workload, registry, stop, tasks })
+    Ok(Running {
+        mqtt_addr,
+        https_addr,
+        trust_bundle: authority.ca_pem.clone(),
+        ca_file: Authority::ca_path(&options.state_dir),
+        control_token,
+        host_name: options.host_name,
+        cut,
+        workload,
+        registry,
+        agent,
+        agent_stop,
+        stop_grace: options.timings.stop_grace,
+        stop,
+        tasks,
+    })
+}
+
+/// The workload sockets of the device.
+fn sockets(
+    options: &Options,
+    hub: &str,
+    (authority, registry): (Arc<Authority>, Arc<Registry>),
+    listed: watch::Receiver<ModuleList>,
+    ends: (CancellationToken, TaskTracker),
+) -> Result<Arc<Workload>, Error> {
+    let about = About { hub: hub.to_owned(), device: options.device.clone(), host_name: options.host_name.clone() };
+    Workload::open(options.state_dir.join("run"), about, authority, registry, listed, ends).map(Arc::new)
 }
 
 /// What is needed to speak with the cloud; the identities of the device are known when this returns.
@@ -125,8 +161,28 @@ impl Running {
         self.workload.environment(module)
     }
 
-    /// Ends everything.
-    pub async fn shutdown(self) {
+    /// The file with the authority that modules must trust.
+    pub fn ca_file(&self) -> &Path {
+        &self.ca_file
+    }
+
+    /// Base of the control API.
+    pub fn control_url(&self) -> String {
+        format!("https://{}:{}{}", self.host_name, self.https_addr.port(), control::PATH)
+    }
+
+    /// Bearer token of the control API.
+    pub fn control_token(&self) -> &str {
+        &self.control_token
+    }
+
+    /// Ends everything, the modules first, so that edgeAgent can still tell.
+    pub async fn shutdown(mut self) {
+        self.agent_stop.cancel();
+        let patience = self.stop_grace + LAST_WORDS;
+        if tokio::time::timeout(patience, &mut self.agent).await.is_err() {
+            tracing::warn!("edgeAgent did not end");
+        }
         self.stop.cancel();
         self.tasks.close();
         if tokio::time::timeout(LAST_WORDS, self.tasks.wait()).await.is_err() {
@@ -137,6 +193,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        self.agent_stop.cancel();
         self.stop.cancel();
     }
 }

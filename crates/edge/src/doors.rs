@@ -1,5 +1,6 @@
 //! What modules and leaf devices connect to: MQTT over TLS, and HTTPS with MQTT over WebSocket.
 
+pub(crate) mod control;
 mod https;
 mod listen;
 mod session;
@@ -25,6 +26,7 @@ pub(crate) struct Door {
     /// The names for which tokens may be: the cloud's and our own.
     pub(crate) hosts: Vec<String>,
     pub(crate) timings: Timings,
+    pub(crate) control: control::Control,
     pub(crate) stop: CancellationToken,
 }
 

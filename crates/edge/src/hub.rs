@@ -5,13 +5,11 @@
 
 mod calls;
 mod client;
-mod json;
 mod messages;
 mod own;
 mod route;
 #[cfg(test)]
 mod tests;
-mod twin;
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -23,6 +21,7 @@ use serde_json::Value;
 use self::calls::Calls;
 use self::client::Client;
 use self::own::Own;
+pub(crate) use self::own::version;
 use crate::id::Id;
 use crate::timings::Timings;
 

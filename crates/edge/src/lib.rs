@@ -6,6 +6,7 @@
 #![warn(missing_docs)]
 
 mod access;
+mod agent;
 mod authority;
 mod cut;
 mod device;
@@ -16,12 +17,15 @@ mod id;
 mod mqtt;
 mod options;
 mod outflow;
+mod patch;
 mod registry;
 mod shell;
 mod timings;
+mod twin;
 mod upstream;
 mod workload;
 
+pub use agent::Images;
 pub use cut::Cut;
 pub use device::{Running, start};
 pub use error::Error;

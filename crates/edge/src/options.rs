@@ -1,6 +1,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use crate::agent::Images;
 use crate::timings::Timings;
 
 /// How a device is set up.
@@ -24,6 +25,8 @@ pub struct Options {
     pub host_name: String,
     /// A folder of the device's own: certificates, sockets, logs.
     pub state_dir: PathBuf,
+    /// The command lines that stand in for images: edgeAgent starts them as modules.
+    pub images: Images,
     /// How long things take.
     pub timings: Timings,
 }
@@ -41,6 +44,7 @@ impl Options {
             https_port: 0,
             host_name: "localhost".to_owned(),
             state_dir: state_dir.into(),
+            images: Images::new(),
             timings: Timings::default(),
         }
     }

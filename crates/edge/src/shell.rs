@@ -98,15 +98,15 @@ pub(crate) struct Shell {
     calls: HashMap<LocalCall, oneshot::Sender<Answer>>,
 }
 
-const NEWS_MAX: usize = 1_024;
+pub(crate) const NEWS_MAX: usize = 1_024;
 
-fn now() -> Now {
+pub(crate) fn now() -> Now {
     Now { at: Instant::now(), wall: jiff::Timestamp::now() }
 }
 
 impl Shell {
     /// edgeHub of `device`, and the way to it.
-    pub(crate) fn new(device: &str, shared: Shared, stop: &CancellationToken, tasks: &TaskTracker) -> (Self, Hub) {
+    pub(crate) fn new(device: &str, shared: Arc<Shared>, stop: &CancellationToken, tasks: &TaskTracker) -> (Self, Hub) {
         let (hub, mail) = Hub::new();
         let (news, news_received) = mpsc::channel(NEWS_MAX);
         let registry = Arc::clone(&shared.registry);
@@ -114,7 +114,7 @@ impl Shell {
             hub: EdgeHub::new(device, shared.timings.clone(), now()),
             mail,
             news: news_received,
-            lines: Lines::new(Arc::new(shared), news, stop.clone(), tasks.clone()),
+            lines: Lines::new(shared, news, stop.clone(), tasks.clone()),
             registry,
             clients: HashMap::new(),
             calls: HashMap::new(),

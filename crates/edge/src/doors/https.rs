@@ -18,7 +18,7 @@ use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{Door, websocket};
+use super::{Door, control, websocket};
 use crate::access::{self, now_unix_s};
 use crate::hub::Answer;
 use crate::id::Id;
@@ -39,6 +39,7 @@ where
         .route("/devices/{device}/messages/events", post(send_from_device))
         .route("/devices/{device}/modules/{module}/messages/events", post(send_from_module))
         .route(ha_wire::topics::WEBSOCKET_PATH, get(upgrade))
+        .nest(control::PATH, control::routes())
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(door);
     let connection = hyper::server::conn::http1::Builder::new()

@@ -8,12 +8,12 @@ use ha_wire::Map;
 use ha_wire::topics::{Filter, FromDevice, RequestId, ToDevice};
 use serde_json::Value;
 
-use super::json::read_patch;
 use super::messages::Queue;
-use super::twin::TwinCopy;
 use super::{ClientOrder, EdgeHub, Now, Session, UpstreamOrder};
 use crate::id::Id;
+use crate::patch::read_patch;
 use crate::timings::Timings;
+use crate::twin::TwinCopy;
 
 /// What edgeHub knows of one identity.
 #[derive(Debug)]
@@ -276,11 +276,9 @@ impl EdgeHub {
             return;
         }
         self.tell_desired(id, version, payload);
-        if own {
-            self.apply_own_desired(now);
-        }
-        // What was missed is read for the copy; the client sees the gap by itself.
-        if known.is_some_and(|known| version > known + 1) {
+        // What was missed is read for the copy; the client sees the gap by itself. A deployment replaces edgeHub's whole
+        // section, which a notice without nulls does not show.
+        if own || known.is_some_and(|known| version > known + 1) {
             self.get_twin(now.at, id, None, false);
         }
     }

@@ -1,5 +1,6 @@
 //! A device between modules and the emulated hub, from outside: TLS, MQTT, HTTPS, the workload sockets.
 
+mod agent;
 mod module;
 mod outage;
 mod plain;
@@ -33,6 +34,16 @@ fn timings() -> Timings {
     Timings { reported_sync: ms(20), upstream_retry_max: ms(200), method_delay: ms(0), ..Timings::default() }
 }
 
+/// Commands for the images of the tests.
+fn images() -> iotedge_ha_edge::Images {
+    let shell = |script: &str| ["sh", "-c", script].map(str::to_owned).to_vec();
+    let speaker = "echo $IOTEDGE_DEVICEID/$IOTEDGE_MODULEID says $GREETING; exec sleep 600";
+    iotedge_ha_edge::Images::from([
+        ("registry.example/speaker".to_owned(), shell(speaker)),
+        ("registry.example/failing".to_owned(), shell("exit 3")),
+    ])
+}
+
 impl Site {
     async fn open(timings: Timings) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
@@ -46,6 +57,7 @@ impl Site {
         let options = Options {
             hub_ca_pem: ca_pem,
             hub_mqtt_port: hub.mqtt_addr.port(),
+            images: images(),
             timings,
             ..Options::new(DEVICE, hub.connection_string(), dir.path())
         };
@@ -84,6 +96,16 @@ impl Site {
         let answer = self.service.call_method(DEVICE, Some(module), &request, &Call::within(PATIENCE)).await?;
         Ok((answer.status, answer.payload))
     }
+}
+
+/// Applies a deployment as the hub does it: the system modules' twins take no patch from a service.
+async fn apply(site: &Site, modules: &Value) {
+    let url = format!("{}/devices/{DEVICE}/applyConfigurationContent?api-version=2021-04-12", site.hub.https_url());
+    let token = service_token(&site.hub.connection_string());
+    let client = https_client(site.hub.ca_pem.as_bytes());
+    let request = client.post(url).header("Authorization", token);
+    let answer = request.json(&serde_json::json!({ "modulesContent": modules })).send().await.expect("an answer");
+    answer.error_for_status().expect("applied");
 }
 
 /// Waits for a condition, never for a time.

@@ -4,7 +4,7 @@ use mqtt_protocol_core::mqtt::result_code::ConnectReturnCode;
 use serde_json::json;
 
 use super::module::{Module, PATIENCE};
-use super::{DEVICE, Site, eventually, timings};
+use super::{Site, apply, eventually, timings};
 
 #[tokio::test]
 async fn a_twin_goes_through_both_ways() {
@@ -55,13 +55,13 @@ async fn a_method_of_the_cloud_is_answered_by_the_module() {
 async fn messages_go_up_and_across_by_the_routes() {
     let site = Site::open(timings()).await;
     let mut messages = site.hub.messages();
-    let routes = json!({"modulesContent": {
+    let routes = json!({
         "$edgeAgent": {"properties.desired": {"schemaVersion": "1.1", "modules": {}}},
         "$edgeHub": {"properties.desired": {"schemaVersion": "1.1", "routes": {
             "up": "FROM /messages/modules/alpha/* INTO $upstream",
             "across": "FROM /messages/modules/alpha/outputs/hot INTO BrokeredEndpoint(\"/modules/beta/inputs/in\")",
         }}},
-    }});
+    });
     apply(&site, &routes).await;
     eventually("edgeHub follows its twin", async || {
         let reported = site.reported("$edgeHub").await;
@@ -77,16 +77,6 @@ async fn messages_go_up_and_across_by_the_routes() {
     assert!(across.topic.contains("kind=heat") && across.topic.contains("cmid=alpha"), "{}", across.topic);
     let up = tokio::time::timeout(PATIENCE, messages.recv()).await.expect("in time").expect("a message");
     assert_eq!((up.from.to_string(), &up.body[..]), ("edge-1/alpha".to_owned(), &b"hello"[..]));
-}
-
-async fn apply(site: &Site, content: &serde_json::Value) {
-    let modules = content["modulesContent"].as_object().expect("modules");
-    // As a deployment does: the system modules' twins take no patch from a service.
-    let url = format!("{}/devices/{DEVICE}/applyConfigurationContent?api-version=2021-04-12", site.hub.https_url());
-    let token = super::service_token(&site.hub.connection_string());
-    let client = super::https_client(site.hub.ca_pem.as_bytes());
-    let answer = client.post(url).header("Authorization", token).json(&json!({"modulesContent": modules}));
-    answer.send().await.expect("an answer").error_for_status().expect("applied");
 }
 
 #[tokio::test]

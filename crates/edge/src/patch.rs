@@ -4,7 +4,7 @@ use ha_wire::Map;
 use serde_json::Value;
 
 /// Lays `next` over `patch`, so that one patch does what both would; nulls stay.
-pub(super) fn combine(patch: &mut Map, next: Map) {
+pub(crate) fn combine(patch: &mut Map, next: Map) {
     for (name, value) in next {
         match (patch.get_mut(&name), value) {
             (Some(Value::Object(old)), Value::Object(new)) => combine(old, new),
@@ -16,7 +16,7 @@ pub(super) fn combine(patch: &mut Map, next: Map) {
 }
 
 /// The patch that makes `new` of `old`.
-pub(super) fn difference(old: &Map, new: &Map) -> Map {
+pub(crate) fn difference(old: &Map, new: &Map) -> Map {
     let mut patch = Map::new();
     for (name, value) in new {
         match (old.get(name), value) {
@@ -40,7 +40,7 @@ const DEPTH_MAX: usize = 10;
 const INTEGER_MAX: i64 = 4_503_599_627_370_495;
 
 /// Reads a reported patch; the error says what edgeHub does not take.
-pub(super) fn read_patch(bytes: &[u8]) -> Result<Map, &'static str> {
+pub(crate) fn read_patch(bytes: &[u8]) -> Result<Map, &'static str> {
     if bytes.len() > PATCH_BYTES_MAX {
         return Err("it is longer than 32 KB");
     }

@@ -1,4 +1,4 @@
-//! edgeHub's copy of one twin: it answers while the cloud is away, and keeps what is to be reported.
+//! A copy of one twin: it answers while the cloud is away, and keeps what is to be reported.
 
 use std::time::{Duration, Instant};
 
@@ -6,11 +6,11 @@ use ha_wire::Map;
 use ha_wire::twin::merge;
 use serde_json::{Value, json};
 
-use super::json::{combine, difference};
+use crate::patch::{combine, difference};
 
 /// A copy of the desired and reported properties, and the reports that have not arrived yet.
 #[derive(Debug, Default)]
-pub(super) struct TwinCopy {
+pub(crate) struct TwinCopy {
     stored: Option<(Map, Map)>,
     read_at: Option<Instant>,
     unsent: Map,
@@ -26,8 +26,8 @@ struct Sending {
 }
 
 impl TwinCopy {
-    /// The body of an answer to GET. Without a copy it is empty, as edgeHub's is.
-    pub(super) fn body(&self) -> Value {
+    /// The body of an answer to GET. Without a copy it is empty, as edgeHub has it.
+    pub(crate) fn body(&self) -> Value {
         let (desired, mut reported) = self.stored.clone().unwrap_or_default();
         if let Some(sending) = &self.sending {
             merge(&mut reported, &sending.patch);
@@ -37,22 +37,22 @@ impl TwinCopy {
     }
 
     /// The desired properties, if they were ever read.
-    pub(super) fn desired(&self) -> Option<&Map> {
+    pub(crate) fn desired(&self) -> Option<&Map> {
         self.stored.as_ref().map(|(desired, _)| desired)
     }
 
     /// The reported properties as the cloud had them.
-    pub(super) fn reported(&self) -> Option<&Map> {
+    pub(crate) fn reported(&self) -> Option<&Map> {
         self.stored.as_ref().map(|(_, reported)| reported)
     }
 
     /// Whether a reconnect is reason to read the twin anew.
-    pub(super) fn is_stale(&self, now: Instant, age: Duration) -> bool {
+    pub(crate) fn is_stale(&self, now: Instant, age: Duration) -> bool {
         self.read_at.is_some_and(|at| now.saturating_duration_since(at) >= age)
     }
 
     /// Takes in what the cloud holds. Answers with the patch to the desired properties, if there was a copy and it differs.
-    pub(super) fn read(&mut self, now: Instant, body: &[u8]) -> Option<Map> {
+    pub(crate) fn read(&mut self, now: Instant, body: &[u8]) -> Option<Map> {
         let mut twin: Map = serde_json::from_slice(body).ok()?;
         let mut section = |name| match twin.remove(name) {
             Some(Value::Object(section)) => section,
@@ -66,7 +66,7 @@ impl TwinCopy {
     }
 
     /// Takes in a change of the desired properties. Answers false if it is no news.
-    pub(super) fn changed(&mut self, patch: &Map) -> bool {
+    pub(crate) fn changed(&mut self, patch: &Map) -> bool {
         let Some((desired, _)) = &mut self.stored else {
             return true;
         };
@@ -79,18 +79,18 @@ impl TwinCopy {
     }
 
     /// Keeps a report for the cloud; it goes `delay` from here, or with one that goes before.
-    pub(super) fn report(&mut self, now: Instant, patch: Map, delay: Duration) {
+    pub(crate) fn report(&mut self, now: Instant, patch: Map, delay: Duration) {
         combine(&mut self.unsent, patch);
         self.send_at.get_or_insert(now + delay);
     }
 
     /// Whether something waits for the cloud.
-    pub(super) fn has_unsent(&self) -> bool {
+    pub(crate) fn has_unsent(&self) -> bool {
         !self.unsent.is_empty() || self.sending.is_some()
     }
 
     /// The report that is due, under way until `patience` has passed.
-    pub(super) fn send(&mut self, now: Instant, rid: &str, patience: Duration) -> Option<Map> {
+    pub(crate) fn send(&mut self, now: Instant, rid: &str, patience: Duration) -> Option<Map> {
         if self.sending.is_some() || self.unsent.is_empty() || self.send_at.is_none_or(|at| now < at) {
             return None;
         }
@@ -101,7 +101,7 @@ impl TwinCopy {
     }
 
     /// The answer to a report. Answers false if it was to another request. What failed for now is kept.
-    pub(super) fn sent(&mut self, now: Instant, rid: &str, status: u16, retry: Duration) -> bool {
+    pub(crate) fn sent(&mut self, now: Instant, rid: &str, status: u16, retry: Duration) -> bool {
         let Some(sending) = self.sending.take_if(|sending| sending.rid == rid) else {
             return false;
         };
@@ -122,20 +122,20 @@ impl TwinCopy {
     }
 
     /// The connection is gone, and with it the answer.
-    pub(super) fn lost(&mut self, now: Instant, retry: Duration) {
+    pub(crate) fn lost(&mut self, now: Instant, retry: Duration) {
         if let Some(sending) = self.sending.take() {
             self.put_back(now, sending.patch, retry);
         }
     }
 
     /// Gives up waiting for an answer whose time is over.
-    pub(super) fn time_passed(&mut self, now: Instant, retry: Duration) {
+    pub(crate) fn time_passed(&mut self, now: Instant, retry: Duration) {
         if self.sending.as_ref().is_some_and(|sending| now >= sending.until) {
             self.lost(now, retry);
         }
     }
 
-    pub(super) fn next_wake(&self, up: bool) -> Option<Instant> {
+    pub(crate) fn next_wake(&self, up: bool) -> Option<Instant> {
         match &self.sending {
             Some(sending) => Some(sending.until),
             None => self.send_at.filter(|_| up && !self.unsent.is_empty()),
