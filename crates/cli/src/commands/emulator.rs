@@ -1,5 +1,6 @@
 //! An IoT Hub on this machine, and what goes with it.
 
+mod edge_hub;
 mod events;
 mod serve;
 mod state;
@@ -25,12 +26,13 @@ pub(crate) struct Args {
 #[derive(clap::Subcommand)]
 enum What {
     Tail(tail::Args),
+    EdgeHub(Box<edge_hub::Args>),
 }
 
 impl Args {
     /// Runs until it is told to stop, so it logs what it does.
     pub(crate) fn is_daemon(&self) -> bool {
-        self.what.is_none()
+        matches!(self.what, None | Some(What::EdgeHub(_)))
     }
 }
 
@@ -38,5 +40,6 @@ pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit> {
     match args.what {
         None => serve::run(*args.serve, printer).await,
         Some(What::Tail(args)) => tail::run(args, printer).await,
+        Some(What::EdgeHub(args)) => edge_hub::run(*args, printer).await,
     }
 }
