@@ -70,9 +70,16 @@ impl Hub {
         if let Some(job) = self.jobs.0.get_mut(&errand.job).filter(|_| under_way) {
             let state = outcome.map_or_else(|refusal| failed(&refusal), TaskState::Completed);
             job.set_task(&errand.device, state, now);
-            job.end_if_done(now);
-            self.revision += 1;
+            let ended = job.end_if_done(now);
+            self.job_moved(ended);
         }
+    }
+
+    /// Steps in between are promised to nobody: to write a whole job down after each of its devices would cost more
+    /// than to ask some again after a crash.
+    fn job_moved(&mut self, to_an_end: bool) {
+        self.revision += 1;
+        self.noted += u64::from(!to_an_end);
     }
 
     fn is_under_way(&self, errand: &Errand) -> bool {
@@ -121,9 +128,9 @@ impl Hub {
             for device in job.take_next(now) {
                 errands.push(Errand { job: id.to_owned(), device, method: method.clone() });
             }
-            self.revision += 1;
+            self.job_moved(false);
         } else if job.end_if_done(now) {
-            self.revision += 1;
+            self.job_moved(true);
         }
     }
 }

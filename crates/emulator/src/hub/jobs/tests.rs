@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::super::{Code, DeviceBody, Dice, Errand, Expect, Hub, Id, Refusal};
+use super::super::{Code, DeviceBody, Dice, Dirty, Errand, Expect, Hub, Id, Refusal};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + second).expect("a time")
@@ -262,4 +262,22 @@ fn jobs_outlive_the_process() {
     assert_eq!(second.job("j", at(2))["deviceJobStatistics"]["pendingCount"], 12);
     assert_eq!(second.advance_jobs(at(3)).len(), 10);
     assert_eq!(second.jobs_rest(at(3)), Some(SignedDuration::from_secs(58)));
+}
+
+#[test]
+fn a_job_is_written_down_when_it_begins_and_ends_not_for_each_device() {
+    let mut hub = hub(30);
+    let rest = |hub: &mut Hub| matches!(hub.take_dirty(), Dirty::Rest(_));
+    hub.take_dirty();
+    create(&mut hub, "j", &method("*"), 0);
+    assert!(rest(&mut hub), "made");
+    let mut errands = hub.advance_jobs(at(1));
+    assert!(rest(&mut hub), "begun");
+    let mut written = 0;
+    while let Some(errand) = errands.pop() {
+        answer(&mut hub, &errand, Ok(json!({})), 2);
+        errands.extend(hub.advance_jobs(at(2)));
+        written += usize::from(rest(&mut hub));
+    }
+    assert_eq!((written, &hub.job("j", at(2))["status"]), (1, &json!("completed")));
 }
