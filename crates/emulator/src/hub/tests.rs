@@ -99,6 +99,20 @@ fn an_old_session_cannot_undo_what_a_newer_one_did() {
 }
 
 #[test]
+fn a_kept_session_goes_on_when_it_is_taken_over() {
+    let mut hub = hub();
+    let leaf = Id::device("leaf");
+    hub.attach(&leaf, Session(1), Proof::OwnKey, false, at(0));
+    hub.subscribe(&leaf, Session(1), Channel::Methods, Some(0), at(1));
+    assert!(hub.attach(&leaf, Session(2), Proof::OwnKey, false, at(0)).session_present);
+    hub.detach(&leaf, Session(1), at(2));
+    assert_eq!(hub.method_session(&leaf), Some((Session(2), 0)));
+    assert!(!hub.attach(&leaf, Session(3), Proof::OwnKey, true, at(0)).session_present);
+    assert_eq!(hub.method_session(&leaf), None);
+    assert!(!hub.attach(&leaf, Session(4), Proof::OwnKey, false, at(0)).session_present);
+}
+
+#[test]
 fn the_edge_runtime_never_shows_as_connected() {
     let mut hub = hub();
     for (number, (id, shown)) in [

@@ -7,6 +7,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
 use super::device::{Login, PATIENCE, unix_s};
+use super::swagger;
 
 pub(crate) struct Backend {
     client: reqwest::Client,
@@ -128,14 +129,16 @@ impl Backend {
     ) -> reqwest::Result<Answer> {
         let mark = if path.contains('?') { '&' } else { '?' };
         let url = format!("{}{path}{mark}api-version=2021-04-12", self.base);
-        let mut request = self.client.request(method, url).header("authorization", &self.token);
+        let mut request = self.client.request(method.clone(), url).header("authorization", &self.token);
         if let Some(etag) = if_match {
             request = request.header("if-match", etag);
         }
         if let Some(body) = body {
             request = request.json(&body);
         }
-        answer(request).await
+        let answer = answer(request).await?;
+        swagger::check(method.as_str(), path, answer.status.as_u16(), answer.header("x-ms-item-type"), &answer.body);
+        Ok(answer)
     }
 
     /// Posts text with headers, as devices do.

@@ -18,6 +18,7 @@ mod restart;
 mod robust;
 mod routes;
 mod state;
+mod swagger;
 mod throttle;
 mod twins;
 mod webhook;
