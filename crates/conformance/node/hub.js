@@ -4,9 +4,67 @@
 
 const { randomUUID } = require("node:crypto");
 const { readFileSync } = require("node:fs");
+const { Registry } = require("azure-iothub");
 
 exports.SERVICE = process.env.IOTHUB_CONNECTION_STRING;
 exports.CA = readFileSync(process.env.IOTHUB_CA_FILE, "utf8");
+exports.HOST = "localhost";
+exports.KEY = Buffer.from("a key of the test, long enough").toString("base64");
+exports.OTHER_KEY = Buffer.from("another key of the test, as long").toString("base64");
+
+/** Long enough for a busy machine; a test that passes does not wait for it. */
+exports.PATIENCE_MS = 30_000;
+
+exports.registry = Registry.fromConnectionString(exports.SERVICE);
 
 /** An id that no other test uses. */
 exports.unique = (name) => `${name}-${randomUUID().slice(0, 8)}`;
+
+/** A new device with keys; gives its id. */
+exports.makeDevice = async (name = "device", more = {}) => {
+  const deviceId = exports.unique(name);
+  const symmetricKey = { primaryKey: exports.KEY, secondaryKey: exports.OTHER_KEY };
+  await exports.registry.create({ deviceId, authentication: { symmetricKey }, ...more });
+  return deviceId;
+};
+
+exports.deviceString = (device, key = exports.KEY, module = undefined) => {
+  const middle = module === undefined ? "" : `;ModuleId=${module}`;
+  return `HostName=${exports.HOST};DeviceId=${device}${middle};SharedAccessKey=${key}`;
+};
+
+/** A call of the emulator's control API. */
+exports.control = async (method, path, body, headers = {}) => {
+  const answer = await fetch(process.env.EMULATOR_CONTROL_URL + path, {
+    method,
+    headers: { authorization: `Bearer ${process.env.EMULATOR_CONTROL_TOKEN}`, ...headers },
+    body: body === undefined ? undefined : JSON.stringify(body),
+  });
+  if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${await answer.text()}`);
+  const text = await answer.text();
+  return text === "" ? undefined : JSON.parse(text);
+};
+
+/** How often something has happened on this hub. */
+exports.meter = async (name) => (await exports.control("GET", "/meters"))[name] ?? 0;
+
+/** The first event of a kind, or an error if it never comes. */
+exports.next = (emitter, event) =>
+  new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error(`${event} never came`)), exports.PATIENCE_MS);
+    emitter.once(event, (value) => {
+      clearTimeout(timer);
+      resolve(value);
+    });
+  });
+
+/** Waits for a condition and gives what made it true. */
+exports.eventually = async (what, holds) => {
+  const deadline = Date.now() + exports.PATIENCE_MS;
+  for (;;) {
+    const found = await holds();
+    if (found) return found;
+    if (Date.now() > deadline) throw new Error(`never happened: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+};

@@ -4,6 +4,7 @@
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -34,7 +35,8 @@ fn run(words: Vec<OsString>) -> Result<ExitCode> {
     let ca_file = folder.path().join("ca.pem");
     // How Python's `requests` and Node learn whom to trust; both read it before a script's first line.
     let trust = [("REQUESTS_CA_BUNDLE", &ca_file), ("NODE_EXTRA_CA_CERTS", &ca_file)];
-    let status = Command::new(program).args(args).envs(variables).envs(trust).status();
+    let own = certificate(folder.path()).context("no certificate for devices")?;
+    let status = Command::new(program).args(args).envs(variables).envs(trust).envs(own).status();
     let status = status.with_context(|| format!("cannot start {}", program.to_string_lossy()))?;
     if let Some(ended) = hub.0.try_wait()? {
         bail!("the emulator ended by itself: {ended}");
@@ -58,11 +60,21 @@ fn loopback_up() -> Result<()> {
     bail!("cannot bring up the loopback interface; neither `ip` nor `python3` could")
 }
 
+/// A self-signed certificate and its key, as files: what a device with thumbprints logs in with.
+fn certificate(folder: &Path) -> Result<[(&'static str, PathBuf); 2]> {
+    let made = rcgen::generate_simple_self_signed(["device".to_owned()])?;
+    let files = [("DEVICE_CERTIFICATE_FILE", "device.pem"), ("DEVICE_KEY_FILE", "device.key")];
+    let files = files.map(|(variable, name)| (variable, folder.join(name)));
+    std::fs::write(&files[0].1, made.cert.pem())?;
+    std::fs::write(&files[1].1, made.signing_key.serialize_pem())?;
+    Ok(files)
+}
+
 /// The emulator, which ends with the value.
 struct Hub(Child);
 
 impl Hub {
-    fn start(folder: &std::path::Path) -> Result<Self> {
+    fn start(folder: &Path) -> Result<Self> {
         let program =
             std::env::var_os("IOTEDGE_HA_BIN").context("IOTEDGE_HA_BIN does not name the emulator's program")?;
         let mut command = Command::new(program);

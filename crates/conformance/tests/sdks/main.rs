@@ -14,6 +14,56 @@ fn python_registry() {
 }
 
 #[test]
+fn python_twins() {
+    python("twins");
+}
+
+#[test]
+fn python_configurations() {
+    python("configurations");
+}
+
+#[test]
+fn python_entra() {
+    python("entra");
+}
+
+#[test]
+fn python_device() {
+    python("device");
+}
+
+#[test]
+fn python_device_aio() {
+    python("device_aio");
+}
+
+#[test]
+fn python_x509() {
+    python("x509");
+}
+
+#[test]
+fn python_c2d() {
+    python("c2d");
+}
+
+#[test]
+fn python_jobs() {
+    python("jobs");
+}
+
+#[test]
 fn node_registry() {
     node("registry");
+}
+
+#[test]
+fn node_device() {
+    node("device");
+}
+
+#[test]
+fn node_jobs() {
+    node("jobs");
 }
