@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::hub::{Evaluated, Hub};
 use crate::shell::Shell;
 
 /// Writes that follow each other within this are evaluated once.
@@ -34,8 +35,8 @@ pub(crate) async fn keep(shell: Arc<Shell>, every: Duration, stop: CancellationT
 }
 
 /// Evaluates at once.
-pub(crate) fn now(shell: &Shell) -> crate::hub::Evaluated {
-    let done = shell.act(|hub, now| hub.evaluate(now));
+pub(crate) fn now(shell: &Shell) -> Evaluated {
+    let done = shell.act(Hub::evaluate);
     tracing::debug!(?done, "configurations evaluated");
     done
 }

@@ -107,7 +107,9 @@ type Leaves = BTreeMap<Vec<String>, Value>;
 fn leaves(at: &[String], value: &Value, out: &mut Leaves) {
     match value {
         Value::Object(map) => {
-            map.iter().for_each(|(key, value)| leaves(&[at, std::slice::from_ref(key)].concat(), value, out))
+            for (key, value) in map {
+                leaves(&[at, std::slice::from_ref(key)].concat(), value, out);
+            }
         }
         other => {
             out.insert(at.to_vec(), other.clone());
