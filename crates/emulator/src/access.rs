@@ -150,6 +150,11 @@ impl Access {
         &self.policies
     }
 
+    /// Whether tokens are given as instance metadata.
+    pub(crate) fn gives_instance_metadata(&self) -> bool {
+        self.entra.instance_metadata
+    }
+
     /// The emulator's own token authority.
     pub(crate) fn issuer(&self) -> &Issuer {
         &self.issuer
@@ -256,9 +261,9 @@ mod tests {
         Timestamp::from_second(1_000).expect("a time")
     }
 
-    fn service(access: &Access, policy: &str, sr: &str, right: Right) -> Result<Caller, Denied> {
+    fn service(access: &Access, policy: &str, key: usize, sr: &str, right: Right) -> Result<Caller, Denied> {
         let found = access.policies.find(policy).expect("a policy");
-        let token = sign(sr, found.keys()[1], 2_000, Some(policy));
+        let token = sign(sr, found.keys()[key], 2_000, Some(policy));
         access.check_service(Some(&token), right, ("GET", &["devices", "a"]), now())
     }
 
@@ -274,11 +279,16 @@ mod tests {
             ("registryRead", "localhost", Right::RegistryWrite, Err(Denied::NoRight)),
             ("registryReadWrite", "localhost%2fdevices", Right::RegistryWrite, Ok(Caller::Policy)),
             ("registryReadWrite", "localhost", Right::ServiceConnect, Err(Denied::NoRight)),
+            ("iothubowner", "localhost%2Fdevices%2Fa", Right::RegistryRead, Ok(Caller::Policy)),
+            ("iothubowner", "localhost%2Fdevices%2Fb", Right::RegistryRead, Err(Denied::OtherResource)),
+            ("iothubowner", "localhost%2Ftwins", Right::RegistryRead, Err(Denied::OtherResource)),
             ("service", "localhost%2Fdevi", Right::ServiceConnect, Err(Denied::OtherResource)),
         ] {
-            assert_eq!(service(&access, policy, sr, right), outcome, "{policy} {sr}");
+            for key in 0..2 {
+                assert_eq!(service(&access, policy, key, sr, right), outcome, "{policy} {sr}");
+            }
         }
-        let elsewhere = service(&access, "service", "otherhost", Right::ServiceConnect);
+        let elsewhere = service(&access, "service", 0, "otherhost", Right::ServiceConnect);
         let said = elsewhere.expect_err("refused").to_string();
         assert!(said.contains("'otherhost'") && said.contains("localhost"), "{said}");
     }

@@ -14,6 +14,9 @@ pub struct Entra {
     pub authorities: Vec<Authority>,
     /// Who may do what. Empty: whoever holds a valid token may do everything.
     pub principals: Vec<Principal>,
+    /// Whether `/metadata/identity/oauth2/token` gives tokens, as a virtual machine's metadata service does: to anybody
+    /// who can reach the port, without any secret.
+    pub instance_metadata: bool,
 }
 
 /// A token authority and its public keys. They are read once; the emulator fetches nothing.
@@ -191,6 +194,7 @@ mod tests {
         Entra {
             authorities: vec![Authority::new(issuer, KEYS).expect("keys")],
             principals: principals.iter().map(|text| Principal::parse(text).expect("a principal")).collect(),
+            instance_metadata: false,
         }
     }
 

@@ -20,7 +20,7 @@ const TENANT: &str = "emulator";
 
 /// Whether the path belongs to the authority.
 pub(super) fn is_ours(path: &[&str]) -> bool {
-    matches!(path, ["_emulator", "entra", ..] | ["msi", "token"])
+    matches!(path, ["_emulator", "entra", ..] | ["msi", "token"] | ["metadata", "identity", "oauth2", "token"])
 }
 
 /// Answers as the authority.
@@ -34,7 +34,11 @@ pub(super) fn answer(shell: &Shell, call: &Call, control_token: &str) -> Respons
             granted.map_or_else(|problem| problem.response(), |answer| ok(&answer))
         }
         ("GET", ["msi", "token"]) => {
-            let granted = managed_identity(shell, call, control_token);
+            let granted = app_service(shell, call, control_token);
+            granted.map_or_else(|problem| problem.response(), |answer| ok(&answer))
+        }
+        ("GET", ["metadata", ..]) if shell.access.gives_instance_metadata() => {
+            let granted = instance_metadata(shell, call);
             granted.map_or_else(|problem| problem.response(), |answer| ok(&answer))
         }
         _ => Problem::new(StatusCode::NOT_FOUND, "invalid_request", 90_002, "no such endpoint").response(),
@@ -124,13 +128,30 @@ fn audience_of(scope: &str) -> Result<&str, Problem> {
     })
 }
 
+/// As a virtual machine's metadata service answers: whoever can ask may have it.
+fn instance_metadata(shell: &Shell, call: &Call) -> Result<Value, Problem> {
+    if !call.header("metadata").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
+        let text = "Required metadata header not specified";
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "invalid_request", 90_002, text));
+    }
+    let mut answer = managed_identity(shell, call)?;
+    answer["expires_in"] = json!(LIFETIME_S.to_string());
+    answer["ext_expires_in"] = json!(LIFETIME_S.to_string());
+    answer["not_before"] = json!(Timestamp::now().as_second().to_string());
+    Ok(answer)
+}
+
 /// As App Service and Functions answer at `IDENTITY_ENDPOINT`.
-fn managed_identity(shell: &Shell, call: &Call, control_token: &str) -> Result<Value, Problem> {
+fn app_service(shell: &Shell, call: &Call, control_token: &str) -> Result<Value, Problem> {
     let secret = call.header("x-identity-header").unwrap_or_default();
     if !same(secret.as_bytes(), control_token.as_bytes()) {
         let text = "X-IDENTITY-HEADER is the emulator's control token.";
         return Err(Problem::new(StatusCode::UNAUTHORIZED, "invalid_client", 7_000_215, text));
     }
+    managed_identity(shell, call)
+}
+
+fn managed_identity(shell: &Shell, call: &Call) -> Result<Value, Problem> {
     let resource = call.parameter("resource").ok_or_else(|| Problem::missing("resource"))?;
     let named = ["client_id", "principal_id", "object_id", "mi_res_id"];
     let client_id = named.iter().find_map(|name| call.parameter(name)).unwrap_or(MANAGED_IDENTITY);

@@ -1,6 +1,6 @@
 //! Bearer tokens: the emulator's own authority, roles, and what a token may not do.
 
-use iotedge_ha_emulator::{Emulator, Options, Principal, Running, Seed};
+use iotedge_ha_emulator::{Emulator, Entra, Options, Principal, Running, Seed};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -60,6 +60,24 @@ async fn a_managed_identity_gets_a_token_for_its_secret() {
     assert_eq!(anyone.get_with(path, "x-identity-header", "guess").await.status, 401);
     let granted = anyone.get_with(path, "x-identity-header", hub.control_token()).await;
     assert!(granted.body["expires_on"].as_str().is_some_and(|at| at.parse::<i64>().is_ok()));
+    let token = granted.body["access_token"].as_str().expect("a token");
+    assert_eq!(Backend::with_token(&hub, format!("Bearer {token}")).get("/twins/leaf").await.status, 200);
+}
+
+#[tokio::test]
+async fn instance_metadata_is_given_only_where_it_was_asked_for() {
+    let path = "/metadata/identity/oauth2/token?resource=https%3A%2F%2Fiothubs.azure.net&api-version=2018-02-01";
+    let plain = hub().await;
+    assert_eq!(Backend::with_token(&plain, String::new()).get_with(path, "metadata", "true").await.status, 404);
+    let entra = Entra { instance_metadata: true, ..Entra::default() };
+    let seed = vec![Seed::parse("leaf").expect("a seed")];
+    let hub = Emulator::start(Options { entra, seed, ..Options::default() }).await.expect("a hub");
+    let anyone = Backend::with_token(&hub, String::new());
+    assert_eq!(anyone.get_with(path, "metadata", "no").await.status, 400);
+    let granted = anyone.get_with(path, "metadata", "true").await;
+    for name in ["expires_in", "expires_on", "not_before", "resource", "token_type"] {
+        assert!(granted.body[name].is_string(), "{name}");
+    }
     let token = granted.body["access_token"].as_str().expect("a token");
     assert_eq!(Backend::with_token(&hub, format!("Bearer {token}")).get("/twins/leaf").await.status, 200);
 }

@@ -15,6 +15,7 @@ mod methods;
 mod recordings;
 mod rest;
 mod restart;
+mod rights;
 mod robust;
 mod routes;
 mod state;

@@ -80,6 +80,10 @@ pub(super) struct Args {
     #[arg(long = "entra-principal", value_name = "ID=ROLE[,ROLE…]", value_parser = Principal::parse)]
     principals: Vec<Principal>,
 
+    /// Give tokens to whoever asks at `/metadata/identity/oauth2/token`, as a virtual machine's metadata service does
+    #[arg(long)]
+    instance_metadata: bool,
+
     /// Take no shared access signatures from back ends, only bearer tokens
     #[arg(long)]
     disable_local_auth: bool,
@@ -126,7 +130,11 @@ fn options(args: Args) -> Result<Options> {
         index_lag: Duration::from_millis(args.index_lag_ms),
         throttling: args.sku.map(|sku| Throttling::new(sku, args.units)),
         evaluation_interval: Duration::from_millis(args.evaluation_interval_ms),
-        entra: Entra { authorities: args.authorities, principals: args.principals },
+        entra: Entra {
+            authorities: args.authorities,
+            principals: args.principals,
+            instance_metadata: args.instance_metadata,
+        },
         disable_local_auth: args.disable_local_auth,
         seed: args.devices,
         ..Options::default()
