@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -62,17 +63,7 @@ impl Emulator {
             https_port: https_addr.port(),
             mqtt_port: mqtt_addr.port(),
         };
-        let doorstep = Doorstep::new(options.strangers.per_source, options.strangers.in_all);
-        let (config, signpost) = (identity.config, Arc::new(signpost));
-        let door = Door {
-            name: listen::HTTPS,
-            config,
-            signpost,
-            doorstep,
-            login_within: options.login_within,
-            tasks: tasks.clone(),
-            stop: stop.clone(),
-        };
+        let door = door(&options, identity.config, signpost, &app.stop, &tasks);
         open_amqp(&options, &door).await;
         let (restarts, asked) = mpsc::channel(1);
         shell.set_restarts(restarts);
@@ -135,6 +126,24 @@ fn access(options: &Options, policies: Policies, token_key: &str) -> Result<Acce
     let access = Access::new(policies, &names(options), options.entra.clone(), issuer);
     let access = if options.disable_local_auth { access.without_local_auth() } else { access };
     Ok(access.with_authorities(Authorities::read(&options.device_authorities)?))
+}
+
+fn door(
+    options: &Options,
+    config: Arc<ServerConfig>,
+    signpost: Signpost,
+    stop: &CancellationToken,
+    tasks: &TaskTracker,
+) -> Door {
+    Door {
+        name: listen::HTTPS,
+        config,
+        signpost: Arc::new(signpost),
+        doorstep: Doorstep::new(options.strangers.per_source, options.strangers.in_all),
+        login_within: options.login_within,
+        tasks: tasks.clone(),
+        stop: stop.clone(),
+    }
 }
 
 /// A convenience: whatever else has the port may keep it.

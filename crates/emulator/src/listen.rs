@@ -158,3 +158,64 @@ pub(crate) async fn decline_amqp(listener: TcpListener, signpost: Arc<Signpost>,
         tracing::warn!(door = "AMQP", %address, reason = signpost.no_amqp(), "no connection");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rustls::pki_types::ServerName;
+    use rustls::pki_types::pem::PemObject as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    async fn say(address: SocketAddr, ca_pem: &str, word: &[u8]) -> Vec<u8> {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(ca_pem.as_bytes()).expect("PEM")).expect("an authority");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let tcp = TcpStream::connect(address).await.expect("open");
+        let name = ServerName::try_from("localhost").expect("a name");
+        let mut stream = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, tcp).await.expect("TLS");
+        stream.write_all(word).await.expect("written");
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        answer
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_one_connection_leaves_the_door_open() {
+        let bind = std::net::IpAddr::from([127, 0, 0, 1]);
+        let identity = crate::tls::identity(None, bind, &[]).expect("made");
+        let listener = open(SocketAddr::new(bind, 0)).await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let signpost = Signpost { names: Vec::new(), authority: String::new(), https_port: 0, mqtt_port: 0 };
+        let door = Door {
+            name: MQTT,
+            config: identity.config,
+            signpost: Arc::new(signpost),
+            // One place, so that whoever leaves it in a panic must give it back.
+            doorstep: Doorstep::new(1, 1),
+            login_within: Duration::from_secs(10),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        };
+        let stop = door.stop.clone();
+        let echo = |mut stream: TlsStream<TcpStream>, _peer: Arc<Peer>| async move {
+            let mut word = [0; 4];
+            stream.read_exact(&mut word).await.expect("four bytes");
+            assert_ne!(&word, b"boom");
+            stream.write_all(&word).await.expect("written");
+            let _ = stream.shutdown().await;
+        };
+        let accepting = tokio::spawn(accept(listener, door, echo));
+        for _ in 0..3 {
+            assert_eq!(say(address, &identity.ca_pem, b"boom").await, b"");
+        }
+        assert_eq!(say(address, &identity.ca_pem, b"here").await, b"here");
+        stop.cancel();
+        accepting.await.expect("it stops");
+    }
+}

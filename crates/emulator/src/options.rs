@@ -120,10 +120,17 @@ pub struct ConnectRate {
     pub per_s: f64,
 }
 
+impl ConnectRate {
+    /// So many in the long run, and five seconds' worth at once.
+    pub fn per_second(rate: u16) -> Self {
+        Self { burst: u32::from(rate) * 5, per_s: f64::from(rate) }
+    }
+}
+
 impl Default for ConnectRate {
     fn default() -> Self {
         // Two SDK clients that take over from each other connect 64 to 150 times a second on one machine.
-        Self { burst: 100, per_s: 20.0 }
+        Self::per_second(20)
     }
 }
 

@@ -52,7 +52,7 @@ pub(crate) fn identity(state_dir: Option<&Path>, bind: IpAddr, names: &[String])
     let config = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(Error::Tls)?
-        .with_client_cert_verifier(clients::Verifier::new(&provider))
+        .with_client_cert_verifier(Arc::new(clients::Verifier::new(&provider)))
         .with_single_cert(vec![leaf.der().clone()], private)
         .map_err(Error::Tls)?;
     Ok(Identity { names: sans, ca_pem, config: Arc::new(config) })

@@ -96,6 +96,9 @@ fn add(roots: &mut RootCertStore, path: &Path) -> Result<(), Error> {
 fn denied(error: rustls::Error, certificate: &X509Certificate<'_>) -> Denied {
     let validity = &certificate.validity;
     match error {
+        rustls::Error::InvalidCertificate(CertificateError::Other(_)) if certificate.is_ca() => {
+            Denied::BadCertificate("it is that of an authority (CA:TRUE), not of a device".into())
+        }
         rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
             Denied::UnknownAuthority(shown(&certificate.issuer().to_string()))
         }

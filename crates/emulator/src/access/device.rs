@@ -173,10 +173,11 @@ mod tests {
         let mut young = params("a");
         young.not_before = date_time_ymd(2002, 1, 1);
         let (old, young, other) = (made(old), made(young), made(params("a")));
-        let prints = |der: &CertificateDer<'_>| match certificate::check_thumbprint(&[], &[der.clone()], in_2001()) {
-            Err(Denied::WrongThumbprint(print)) => print,
-            other => panic!("{other:?}"),
-        };
+        let prints =
+            |der: &CertificateDer<'_>| match certificate::check_thumbprint(&[], std::slice::from_ref(der), in_2001()) {
+                Err(Denied::WrongThumbprint(print)) => print,
+                other => panic!("{other:?}"),
+            };
         for (primary, secondary, shown, outcome) in [
             (Some(prints(&good)), None, Some(&good), "Certificate"),
             (Some(prints(&good).to_ascii_lowercase()), None, Some(&good), "Certificate"),

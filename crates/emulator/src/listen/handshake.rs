@@ -43,7 +43,14 @@ async fn check_first<S>(stream: &mut TlsStream<S>, door: &Door) -> Result<(), St
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let first = stream.fill_buf().await.map_err(|e| explain(&e, None, &door.signpost))?;
+    let asked = stream.get_ref().1.server_name().map(str::to_owned);
+    let first = stream.fill_buf().await.map_err(|e| match e.get_ref() {
+        Some(cause) if cause.is::<rustls::Error>() => explain(&e, asked.as_deref(), &door.signpost),
+        _ => door.signpost.left_at_once(asked.as_deref()),
+    })?;
+    if first.is_empty() {
+        return Err(door.signpost.left_at_once(asked.as_deref()));
+    }
     match Stranger::recognise(first) {
         Some(Stranger::Http) if door.name == super::HTTPS => Ok(()),
         Some(Stranger::Mqtt) if door.name == super::MQTT => Ok(()),
@@ -64,7 +71,13 @@ fn explain(error: &io::Error, asked: Option<&str>, signpost: &Signpost) -> Strin
         }
         Some(rustls::Error::AlertReceived(alert)) => signpost.alert(*alert, asked),
         Some(rustls::Error::InvalidCertificate(reason)) => {
-            format!("the client's certificate cannot be read: {reason}")
+            // OpenSSL makes version 1 unless extensions are asked for; webpki reads version 3 only.
+            let hint = if format!("{reason:?}").contains("UnsupportedCertVersion") {
+                "; it is of X.509 version 1: make one with extensions (openssl: -addext, -extfile)"
+            } else {
+                ""
+            };
+            format!("the client's certificate cannot be read: {reason}{hint}")
         }
         Some(rustls::Error::InvalidMessage(_)) => "these bytes are no TLS".into(),
         Some(other) => format!("TLS handshake failed: {other}"),

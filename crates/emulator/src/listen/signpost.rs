@@ -92,6 +92,16 @@ impl Signpost {
         }
     }
 
+    /// A client that shook hands and left: it judges certificates afterwards, or only looked.
+    pub(super) fn left_at_once(&self, asked: Option<&str>) -> String {
+        format!(
+            "the client left right after the TLS handshake; some do so when they do not accept the certificate: {}; \
+             or when they do not trust the authority: give them {}",
+            self.asked(asked),
+            self.authority
+        )
+    }
+
     fn asked(&self, asked: Option<&str>) -> String {
         let names = self.names.join(", ");
         let asked = match asked {

@@ -1,7 +1,5 @@
 //! Certificates of clients: asked for, never demanded. Who they are is decided at log-in.
 
-use std::sync::Arc;
-
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -13,8 +11,8 @@ use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 pub(super) struct Verifier(WebPkiSupportedAlgorithms);
 
 impl Verifier {
-    pub(super) fn new(provider: &CryptoProvider) -> Arc<dyn ClientCertVerifier> {
-        Arc::new(Self(provider.signature_verification_algorithms))
+    pub(super) fn new(provider: &CryptoProvider) -> Self {
+        Self(provider.signature_verification_algorithms)
     }
 }
 

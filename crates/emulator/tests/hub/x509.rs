@@ -146,6 +146,10 @@ async fn the_log_says_whether_authority_name_or_protocol_was_wrong() {
         let own = tcp.local_addr().expect("bound").to_string();
         assert!(shake(tcp, trusting(&hub.ca_pem).with_no_client_auth(), "hub.example").await.is_err());
         logs::says(&[&own, "'hub.example'", "localhost, 127.0.0.1"]).await;
+        let tcp = tokio::net::TcpStream::connect(address).await.expect("open");
+        let own = tcp.local_addr().expect("bound").to_string();
+        drop(shake(tcp, trusting(&hub.ca_pem).with_no_client_auth(), "127.0.0.1").await.expect("TLS"));
+        logs::says(&[&own, "left right after the TLS handshake", "it asked for no name"]).await;
         let mut tcp = tokio::net::TcpStream::connect(address).await.expect("open");
         let own = tcp.local_addr().expect("bound").to_string();
         tokio::io::AsyncWriteExt::write_all(&mut tcp, b"AMQP\x03\x01\x00\x00").await.expect("written");

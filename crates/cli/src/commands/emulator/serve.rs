@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ha_emulator::throttle::{Sku, Throttling};
-use ha_emulator::{Authority, Emulator, Entra, Options, Principal, Running, Seed};
+use ha_emulator::{Authority, ConnectRate, Emulator, Entra, Options, Principal, Running, Seed};
 use serde_json::{Value, json};
 
 use crate::exit::Exit;
@@ -54,6 +54,18 @@ pub(super) struct Args {
     /// Write the certificate of the hub's own authority here too, for clients
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
+
+    /// Certificates of authorities that sign for devices (X.509 log-in), as PEM
+    #[arg(long = "device-ca", value_name = "FILE")]
+    device_authorities: Vec<PathBuf>,
+
+    /// Tell AMQP clients at this port, in the log, what to use instead; left out if it is taken, 0 for nowhere
+    #[arg(long, value_name = "PORT", default_value_t = 5671)]
+    amqp_port: u16,
+
+    /// How often a second one identity may log in over MQTT, after five times as many at once; 0 for no bound
+    #[arg(long, value_name = "COUNT", default_value_t = 20)]
+    connect_rate: u16,
 
     /// How far queries trail behind changes; the real hub takes seconds, sometimes minutes
     #[arg(long, value_name = "MS", default_value_t = 0)]
@@ -127,6 +139,9 @@ fn options(args: Args) -> Result<Options> {
         keys_dir,
         ca_file: args.ca_file,
         snapshot: args.snapshot,
+        device_authorities: args.device_authorities,
+        amqp_port: Some(args.amqp_port).filter(|port| *port != 0),
+        connect_rate: Some(args.connect_rate).filter(|rate| *rate != 0).map(ConnectRate::per_second),
         index_lag: Duration::from_millis(args.index_lag_ms),
         throttling: args.sku.map(|sku| Throttling::new(sku, args.units)),
         evaluation_interval: Duration::from_millis(args.evaluation_interval_ms),
