@@ -32,6 +32,8 @@ struct Rows {
     by_pool: BTreeMap<PoolName, PoolRow>,
     /// How many look dead: counted as they change, for they change all at once.
     dead: usize,
+    /// How many have something left to do, counted likewise: one pass asks at each change.
+    unsettled: usize,
 }
 
 /// All pools.
@@ -45,10 +47,11 @@ pub struct Board {
 
 impl Board {
     pub(super) fn new(pools: impl Iterator<Item = PoolName>, policy: BrakePolicy, decisions_off: bool) -> Self {
-        let by_pool = pools.map(|pool| (pool, PoolRow::default())).collect();
+        let by_pool: BTreeMap<_, _> = pools.map(|pool| (pool, PoolRow::default())).collect();
+        let unsettled = by_pool.len();
         let brake = watch::Sender::new(if decisions_off { Brake::AllOff } else { Brake::Off });
         Self {
-            rows: Mutex::new(Rows { by_pool, dead: 0 }),
+            rows: Mutex::new(Rows { by_pool, dead: 0, unsettled }),
             policy,
             decisions_off,
             brake,
@@ -63,7 +66,7 @@ impl Board {
 
     /// Whether no pool has anything left to do at once.
     pub(super) fn all_settled(&self) -> bool {
-        self.lock().by_pool.values().all(|row| row.settled)
+        self.lock().unsettled == 0
     }
 
     /// Changes with every row.
@@ -78,11 +81,13 @@ impl Board {
 
     pub(super) fn post(&self, pool: &PoolName, row: PoolRow) {
         let mut rows = self.lock();
-        let looks_dead = row.looks_dead;
+        let (looks_dead, settled) = (row.looks_dead, row.settled);
         let before = rows.by_pool.insert(pool.clone(), row);
         if before.as_ref() == rows.by_pool.get(pool) {
             return;
         }
+        let was_settled = before.as_ref().is_none_or(|before| before.settled);
+        rows.unsettled = rows.unsettled + usize::from(!settled) - usize::from(!was_settled);
         let looked_dead = before.is_some_and(|before| before.looks_dead);
         if looked_dead != looks_dead {
             rows.dead = rows.dead + usize::from(looks_dead) - usize::from(looked_dead);
@@ -106,5 +111,23 @@ impl Board {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Rows> {
         self.rows.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_unsettled_is_counted_as_it_changes() {
+        let names: Vec<PoolName> = ["a", "b"].map(|name| name.parse().expect("a pool name")).to_vec();
+        let board = Board::new(names.clone().into_iter(), BrakePolicy::default(), false);
+        let mut told = Vec::new();
+        for (pool, settled) in [(0, true), (0, true), (1, true), (0, false), (1, false), (1, true), (0, true)] {
+            board.post(&names[pool], PoolRow { settled, ..PoolRow::default() });
+            assert_eq!(board.all_settled(), board.rows().values().all(|row| row.settled));
+            told.push(board.all_settled());
+        }
+        assert_eq!(told, [false, false, true, false, false, false, true]);
     }
 }
