@@ -25,7 +25,7 @@ use crate::rest::App;
 use crate::running::Running;
 use crate::secrets::Secrets;
 use crate::shell::Shell;
-use crate::{evaluation, jobs, journal, listen, snapshot, tls};
+use crate::{evaluation, fleet, jobs, journal, listen, script, snapshot, tls};
 
 /// An IoT Hub in this process.
 #[derive(Debug)]
@@ -38,6 +38,7 @@ impl Emulator {
     /// When a port is taken, or a file of the state folder or the snapshot is damaged or cannot be written.
     pub async fn start(options: Options) -> Result<Running, Error> {
         prepare(&options)?;
+        let steps = options.faults_script.as_deref().map(script::read).transpose()?.unwrap_or_default();
         let mut dice = Dice::new(options.random_seed.unwrap_or_else(rand::random));
         let secrets = Secrets::take(keys_dir(&options), &mut dice)?;
         let identity = tls::identity(keys_dir(&options), options.bind, &options.host_names)?;
@@ -70,6 +71,7 @@ impl Emulator {
         let doors = Doors { https, mqtt, app, door, seeds: options.seed.clone(), restarts: asked };
         tasks.spawn(doors.keep_open());
         do_chores(&options, &shell, log, &tasks, &stop).await?;
+        tasks.spawn(script::play(Arc::clone(&shell), steps, stop.clone()));
         tasks.close();
         tracing::info!(https = %https_addr, mqtt = %mqtt_addr, "the hub is open");
         Ok(Running {
@@ -204,6 +206,14 @@ fn open_hub(options: &Options, dice: Dice) -> Result<(Hub, Option<Journal>), Err
     }
     for seed in &options.seed {
         plant(&mut hub, seed, now).map_err(Error::Option)?;
+    }
+    if let Some(path) = &options.seed_file {
+        fleet::plant(&mut hub, path, now)?;
+    }
+    if let Some(path) = &options.import {
+        let text = std::fs::read_to_string(path).map_err(Error::read(path))?;
+        let done = fleet::import(&mut hub, &text, now);
+        done.map_err(|reason| Error::Option(format!("{}: {reason}", path.display())))?;
     }
     Ok((hub, journal))
 }

@@ -49,6 +49,12 @@ pub struct Options {
     /// How often configurations and deployments are evaluated, besides shortly after one was written. Zero: only when
     /// told to ([`Running::evaluate`](crate::Running::evaluate)).
     pub evaluation_interval: Duration,
+    /// A fleet in TOML, made at the start; what exists is left alone.
+    pub seed_file: Option<PathBuf>,
+    /// Lines in the service's import format, carried out at the start.
+    pub import: Option<PathBuf>,
+    /// Faults by the clock: a file of steps that plays from the start.
+    pub faults_script: Option<PathBuf>,
     /// Devices to make at the start unless they exist already.
     pub seed: Vec<Seed>,
     /// Token of the control API; made up when absent.
@@ -84,6 +90,9 @@ impl Default for Options {
             index_lag: Duration::ZERO,
             throttling: None,
             evaluation_interval: Duration::from_secs(5 * 60),
+            seed_file: None,
+            import: None,
+            faults_script: None,
             seed: Vec::new(),
             control_token: None,
             entra: Entra::default(),

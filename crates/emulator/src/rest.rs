@@ -11,6 +11,7 @@ mod events;
 mod jobs;
 mod metering;
 mod methods;
+mod page;
 mod query;
 mod serve;
 mod service;

@@ -17,6 +17,7 @@ use crate::doors::Restart;
 use crate::emulator::plant;
 use crate::evaluation;
 use crate::faults::Faults;
+use crate::fleet;
 use crate::hub::{CloudMessage, Evaluated, Id, Key, Refusal};
 use crate::listen::Peer;
 use crate::meters::Meters;
@@ -134,6 +135,11 @@ impl Running {
     /// Evaluates configurations and deployments now instead of at the next round.
     pub fn evaluate(&self) -> Evaluated {
         evaluation::now(&self.shell)
+    }
+
+    /// Every identity with its keys and twin, one JSON object a line, as the service's export writes them.
+    pub fn export(&self) -> String {
+        self.shell.act(|hub, _| fleet::export(hub))
     }
 
     /// Counts of operations.

@@ -23,6 +23,7 @@ use crate::journal::Journal;
 use crate::meters::{Bill, Meter, Meters};
 use crate::mqtt::StormGuard;
 use crate::options::ConnectRate;
+use crate::script::Progress;
 use crate::throttle::{Gate, Spent};
 
 /// Packets that may wait for one connection.
@@ -45,6 +46,7 @@ pub(crate) struct Shell {
     pub(crate) faults: Faults,
     pub(crate) meters: Meters,
     pub(crate) gate: Gate,
+    pub(crate) script: Progress,
     pub(crate) clock: Arc<Clock>,
     pub(crate) storms: StormGuard,
     pub(crate) events: Events,
@@ -138,6 +140,7 @@ impl Shell {
             faults,
             meters: Meters::default(),
             gate: Gate::new(None),
+            script: Progress::default(),
             clock,
             storms: StormGuard::default(),
             events,

@@ -2,6 +2,7 @@
 
 mod edge_hub;
 mod events;
+mod fleet;
 mod serve;
 mod state;
 mod tail;

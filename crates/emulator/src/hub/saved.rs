@@ -129,6 +129,21 @@ impl Hub {
         Change::Identity(IdentityChange { device: id.device.clone(), module: id.module.clone(), now })
     }
 
+    /// Every identity, each device before its modules; the runtime's own modules come with their device.
+    pub fn identities(&self) -> Vec<Id> {
+        let modules = |name: &String, device: &Device| {
+            let own = device.modules.keys().filter(|module| !module.starts_with('$'));
+            own.map(|module| Id::module(name, module)).collect::<Vec<_>>()
+        };
+        let all = self.devices.iter();
+        all.flat_map(|(name, device)| std::iter::once(Id::device(name)).chain(modules(name, device))).collect()
+    }
+
+    /// The names of a device's modules.
+    pub fn identities_of(&self, device: &str) -> Vec<&str> {
+        self.devices.get(device).map_or_else(Vec::new, |device| device.modules.keys().map(String::as_str).collect())
+    }
+
     /// What is kept beside identities, to write down.
     pub fn record_rest(&self) -> Change {
         Change::Rest(Box::new(self.save_with(BTreeMap::new())))

@@ -2,6 +2,7 @@
 
 mod faults;
 mod meters;
+mod state;
 
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -31,6 +32,10 @@ pub(super) async fn control(shell: &Shell, call: &Call, token: &str) -> Response
         (_, ["v1", "throttles"]) => meters::throttles(shell, call),
         ("POST", ["v1", "devices", id, "messages", "deviceBound"]) => Some(bound::send(shell, call, id).await),
         ("POST", ["v1", "evaluate"]) => Some(ok(&json!(crate::evaluation::now(shell)))),
+        ("GET", ["v1", "devices"]) => Some(state::devices(shell)),
+        ("GET", ["v1", "export"]) => Some(state::export(shell)),
+        ("POST", ["v1", "import"]) => Some(state::import(shell, call)),
+        ("GET", ["v1", "script"]) => Some(ok(&shell.script.shown())),
         ("GET", ["v1", "connections"]) => Some(ok(&json!(shell.connections()))),
         _ => None,
     };

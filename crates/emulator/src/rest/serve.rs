@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer::{dress, refused};
 use super::call::{Call, segments};
-use super::{arm, control, device, entra, events, metering, service, websocket};
+use super::{arm, control, device, entra, events, metering, page, service, websocket};
 use crate::faults::{RestKind, Verdict};
 use crate::hub::{Code, Refusal};
 use crate::listen::Peer;
@@ -114,6 +114,9 @@ async fn route(app: App, request: Request, peer: &Arc<Peer>) -> Response {
     }
     if authority {
         return entra::answer(&app.shell, &call, &app.control_token);
+    }
+    if let Some(file) = page::page(call.method.as_str(), &call.path()) {
+        return file;
     }
     let response = match ours {
         true => control::control(&app.shell, &call, &app.control_token).await,

@@ -168,6 +168,13 @@ impl Backend {
         answer(self.client.get(format!("{}{path}", self.base)).header(name, value)).await.expect("an answer")
     }
 
+    /// A file that takes no credentials.
+    pub(crate) async fn file(&self, path: &str) -> (reqwest::header::HeaderMap, String) {
+        let response = self.client.get(format!("{}{path}", self.base)).send().await.expect("an answer");
+        assert_eq!(response.status(), 200, "{path}");
+        (response.headers().clone(), response.text().await.expect("text"))
+    }
+
     /// Content type and text of the metrics.
     pub(crate) async fn metrics(&self) -> (String, String) {
         let request = self.client.get(format!("{}/_emulator/metrics", self.base)).bearer_auth(&self.control);

@@ -9,6 +9,7 @@ mod device;
 mod entra;
 mod event_grid;
 mod faults;
+mod fleet;
 mod jobs;
 mod logs;
 mod methods;

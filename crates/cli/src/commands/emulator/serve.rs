@@ -105,12 +105,15 @@ pub(super) struct Args {
     print_env: bool,
 
     #[command(flatten)]
+    fleet: super::fleet::Args,
+
+    #[command(flatten)]
     events: super::events::Args,
 }
 
 pub(super) async fn run(args: Args, printer: &Printer) -> Result<Exit> {
     let mut interruption = Interruption::listen()?;
-    let (print_env, seeds) = (args.print_env, args.devices.clone());
+    let (print_env, seeds, export) = (args.print_env, args.devices.clone(), args.fleet.export.clone());
     let hub = Emulator::start(options(args)?).await.map_err(explained)?;
     if print_env {
         printer.line(env(&hub, &seeds).trim_end());
@@ -121,6 +124,9 @@ pub(super) async fn run(args: Args, printer: &Printer) -> Result<Exit> {
         printer.note("Ctrl-C ends it.");
     }
     interruption.comes().await;
+    if let Some(path) = export {
+        super::fleet::export(&hub, &path)?;
+    }
     hub.shutdown().await;
     Ok(Exit::Ok)
 }
@@ -154,6 +160,7 @@ fn options(args: Args) -> Result<Options> {
         seed: args.devices,
         ..Options::default()
     };
+    args.fleet.apply(&mut options);
     args.events.apply(&mut options)?;
     Ok(options)
 }

@@ -1,0 +1,47 @@
+use std::path::PathBuf;
+
+use ha_emulator::{Options, Running};
+
+use crate::exit::Exit;
+use crate::failure::{OrExit, Result};
+
+/// What fills the hub at the start, disturbs it on the way and is left of it at the end.
+#[derive(clap::Args)]
+#[group(skip)]
+pub(super) struct Args {
+    /// Make the fleet of this TOML file at the start; what exists is left alone
+    #[arg(long, value_name = "FILE")]
+    seed_file: Option<PathBuf>,
+
+    /// Carry out the lines of this file at the start: `devices.txt`, as the service's import takes it
+    #[arg(long, value_name = "FILE")]
+    import: Option<PathBuf>,
+
+    /// Write all identities with their keys and twins to this file at the end, as the service's export does
+    #[arg(long, value_name = "FILE")]
+    pub(super) export: Option<PathBuf>,
+
+    /// Play the faults of this TOML file, each at its time from the start
+    #[arg(long, value_name = "FILE")]
+    faults_script: Option<PathBuf>,
+}
+
+impl Args {
+    pub(super) fn apply(self, options: &mut Options) {
+        options.seed_file = self.seed_file;
+        options.import = self.import;
+        options.faults_script = self.faults_script;
+    }
+}
+
+/// Keys are in it, so it is readable by the owner only.
+pub(super) fn export(hub: &Running, path: &std::path::Path) -> Result<()> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let written = options.open(path).and_then(|mut file| file.write_all(hub.export().as_bytes()));
+    written
+        .map_err(|e| std::io::Error::new(e.kind(), format!("cannot write {}: {e}", path.display())))
+        .or_exit(Exit::Failed)
+}
