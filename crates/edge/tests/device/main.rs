@@ -1,6 +1,7 @@
 //! A device between modules and the emulated hub, from outside: TLS, MQTT, HTTPS, the workload sockets.
 
 mod agent;
+mod https;
 mod module;
 mod outage;
 mod plain;
