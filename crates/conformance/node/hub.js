@@ -68,3 +68,20 @@ exports.eventually = async (what, holds) => {
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 };
+
+const TOKENS = "https://localhost/_emulator/entra/11111111-2222-3333-4444-555555555555/oauth2/v2.0/token";
+
+/** Takes tokens from the emulator's own authority, as @azure/identity takes them from Entra's. */
+exports.credential = {
+  getToken: async (scopes) => {
+    const form = {
+      grant_type: "client_credentials",
+      client_id: "a-test",
+      client_secret: process.env.EMULATOR_CONTROL_TOKEN,
+      scope: [scopes].flat().join(" "),
+    };
+    const answer = await fetch(TOKENS, { method: "POST", body: new URLSearchParams(form) });
+    const body = await answer.json();
+    return { token: body.access_token, expiresOnTimestamp: Date.now() + body.expires_in * 1000 };
+  },
+};

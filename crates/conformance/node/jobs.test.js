@@ -61,21 +61,7 @@ test("a job for later", async () => {
 });
 
 test("a bearer token", async () => {
-  const tokens = "https://localhost/_emulator/entra/11111111-2222-3333-4444-555555555555/oauth2/v2.0/token";
-  const credential = {
-    getToken: async (scope) => {
-      const form = {
-        grant_type: "client_credentials",
-        client_id: "a-test",
-        client_secret: process.env.EMULATOR_CONTROL_TOKEN,
-        scope: [scope].flat().join(" "),
-      };
-      const answer = await fetch(tokens, { method: "POST", body: new URLSearchParams(form) });
-      const body = await answer.json();
-      return { token: body.access_token, expiresOnTimestamp: Date.now() + body.expires_in * 1000 };
-    },
-  };
-  const bearer = Registry.fromTokenCredential("localhost", credential);
+  const bearer = Registry.fromTokenCredential("localhost", hub.credential);
   const deviceId = await hub.makeDevice();
   assert.equal((await bearer.get(deviceId)).responseBody.deviceId, deviceId);
   const stranger = Registry.fromTokenCredential("localhost", {

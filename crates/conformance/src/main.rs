@@ -10,7 +10,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use anyhow::{Context, Result, bail};
 
 /// What `--print-env` prints last: everything before it has been read when it is there.
-const LAST: &str = "EMULATOR_CONTROL_TOKEN";
+const LAST: &str = "IOTHUB_RESOURCE_ID";
 
 /// Brings up a loopback interface where there is no `ip` program: SIOCSIFFLAGS with IFF_UP and IFF_RUNNING.
 const LOOPBACK_UP: &str = "import fcntl, socket, struct; \

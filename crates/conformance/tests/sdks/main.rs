@@ -67,3 +67,8 @@ fn node_device() {
 fn node_jobs() {
     node("jobs");
 }
+
+#[test]
+fn node_management() {
+    node("management");
+}
