@@ -226,8 +226,8 @@ class Bulk(unittest.TestCase):
 
     def test_the_limit(self):
         entries = [ExportImportDevice(id=hub.unique("bulk"), import_mode="create") for _ in range(101)]
-        # The SDK reads every 400 as a result of the entries.
-        self.assertFalse(self.registry.bulk_create_or_update_devices(entries).is_successful)
+        with refused(self, 413, "TooManyDevices"):
+            self.registry.bulk_create_or_update_devices(entries)
         with refused(self, 404, "DeviceNotFound"):
             self.registry.get_device(entries[0].id)
 
