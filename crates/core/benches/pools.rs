@@ -2,7 +2,7 @@
 //!
 //! Every pool has three members; each round answers every call that is open, as a healthy site would.
 
-#![expect(clippy::disallowed_methods, reason = "a measurement reads the clock")]
+#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "a measurement reads the clock")]
 
 extern crate iotedge_ha_core as ha_core;
 
