@@ -7,6 +7,7 @@
 
 pub mod bulk;
 pub mod configuration;
+pub mod connect;
 pub mod connection_string;
 pub mod error;
 pub mod etag;
