@@ -188,7 +188,7 @@ mod tests {
             ("[[device]]\nid = \"a b\"\n", "line 1: "),
             ("[[device]]\nid = \"a\"\nprimary_key = \"x\"\n", "come together"),
         ] {
-            let error = planted(text).err().expect("refused");
+            let error = planted(text).expect_err("refused");
             assert!(error.contains(said), "{text}: {error}");
         }
     }

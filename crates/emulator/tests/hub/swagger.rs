@@ -135,7 +135,7 @@ impl Departures {
             (Some("number"), Value::Number(_)) | (Some("boolean"), Value::Bool(_)) => {}
             (_, Value::Null) => self.note(place, "null"),
             (wanted, _) => {
-                self.note(place, format_args!("{value} where {} is described", wanted.unwrap_or("an object")))
+                self.note(place, format_args!("{value} where {} is described", wanted.unwrap_or("an object")));
             }
         }
     }
