@@ -2,7 +2,7 @@
 //!
 //! Meant for tests, demos and development without an Azure account. It checks credentials and ETags as the hub does,
 //! and it breaks on request ([`faults`]). What is faithful, simplified or absent is listed in
-//! `docs/reference/emulator.md`. This crate knows nothing of pools, leases or agents.
+//! `docs/reference/emulator/fidelity.md`. This crate knows nothing of pools, leases or agents.
 //!
 //! Start it with [`Emulator::start`]; [`Options::default`] takes free ports on loopback and keeps nothing.
 
