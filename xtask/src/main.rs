@@ -1,4 +1,4 @@
-//! Chores in Rust: `cargo xtask test`, `layers`, `docs`, `check`.
+//! Chores in Rust: `cargo xtask test`, `layers`, `docs`, `fuzz`, `check`.
 
 mod docs;
 mod fuzz;
