@@ -39,7 +39,7 @@ pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit> {
     if printer.wants_json() {
         printer.json_pretty(&json!({ "errors": errors, "warnings": warnings, "findings": report.findings }));
     } else {
-        printer.line(format_args!("\n{errors} errors, {warnings} warnings"));
+        printer.line(format_args!("\n{}, {}", counted(errors, "error"), counted(warnings, "warning")));
     }
     Ok(code(&report, refused, args.strict))
 }
@@ -59,6 +59,10 @@ fn tell(finding: &Finding, printer: &Printer) {
     if let Some(hint) = hint {
         printer.line(format_args!("{:16}hint: {hint}", ""));
     }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn code(report: &Report, refused: bool, strict: bool) -> Exit {
