@@ -2,6 +2,7 @@
 
 mod transfer;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -67,14 +68,16 @@ pub(crate) fn plant(hub: &mut Hub, path: &Path, now: Timestamp) -> Result<(), Er
 
 fn plant_text(hub: &mut Hub, text: &str, now: Timestamp) -> Result<(), String> {
     let file: File = toml::from_str(text).map_err(|e| e.to_string())?;
+    let mut named = BTreeSet::new();
     for entry in &file.device {
         let line = text[..entry.span().start].matches('\n').count() + 1;
-        plant_entry(hub, entry.as_ref(), now).map_err(|reason| format!("line {line}: {reason}"))?;
+        plant_entry(hub, entry.as_ref(), &mut named, now).map_err(|reason| format!("line {line}: {reason}"))?;
     }
     Ok(())
 }
 
-fn plant_entry(hub: &mut Hub, entry: &Entry, now: Timestamp) -> Result<(), String> {
+/// `named` are the identities of the file so far: what stands there twice is a slip.
+fn plant_entry(hub: &mut Hub, entry: &Entry, named: &mut BTreeSet<Id>, now: Timestamp) -> Result<(), String> {
     if entry.count == 0 || entry.count > COUNT_MAX {
         return Err(format!("count is 1 to {COUNT_MAX}"));
     }
@@ -83,11 +86,13 @@ fn plant_entry(hub: &mut Hub, entry: &Entry, now: Timestamp) -> Result<(), Strin
     }
     for n in entry.first..entry.first.saturating_add(entry.count) {
         let id = entry.id.replace("{n}", &n.to_string());
+        name(named, Id::device(&id))?;
         if !hub.exists(&Id::device(&id)) {
             let device = entry.device(hub, &id)?;
             create(hub, &device, now)?;
         }
         for module in &entry.module {
+            name(named, Id::module(&id, &module.id))?;
             if !hub.exists(&Id::module(&id, &module.id)) {
                 create(hub, &module.of(&id)?, now)?;
             }
@@ -96,12 +101,13 @@ fn plant_entry(hub: &mut Hub, entry: &Entry, now: Timestamp) -> Result<(), Strin
     Ok(())
 }
 
+fn name(named: &mut BTreeSet<Id>, id: Id) -> Result<(), String> {
+    let said = format!("'{id}' stands in the file twice");
+    if named.insert(id) { Ok(()) } else { Err(said) }
+}
+
 fn create(hub: &mut Hub, entry: &Value, now: Timestamp) -> Result<(), String> {
-    let outcome = hub.bulk(&json!([entry]), now).map_err(|refusal| refusal.to_string())?;
-    match outcome.successful {
-        true => Ok(()),
-        false => Err(transfer::first_error(&outcome.body)),
-    }
+    transfer::carry_out(hub, entry, now)
 }
 
 impl Entry {
@@ -187,6 +193,8 @@ mod tests {
             ("[[device]]\nid = \"a\"\n\n[[device]]\nid = \"b\"\nparent = \"a\"\n", "line 4: 'a' is no edge device"),
             ("[[device]]\nid = \"a b\"\n", "line 1: "),
             ("[[device]]\nid = \"a\"\nprimary_key = \"x\"\n", "come together"),
+            ("[[device]]\nid = \"a\"\n[[device]]\nid = \"a\"\n", "line 3: 'a' stands in the file twice"),
+            ("[[device]]\nid = \"a\"\ntags = { \"x.y\" = 1 }\n", "line 1: 'a' is there, without its twin: "),
         ] {
             let error = planted(text).expect_err("refused");
             assert!(error.contains(said), "{text}: {error}");

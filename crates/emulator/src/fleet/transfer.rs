@@ -1,5 +1,7 @@
 //! `devices.txt` as the service's import and export jobs write and read it: one JSON object a line.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -7,13 +9,64 @@ use crate::hub::{Hub, Id};
 
 /// Carries out a file of lines, each by its `importMode` (`createOrUpdate` unless it says otherwise), up to the first
 /// line that cannot be carried out. Answers with how many were.
+///
+/// An edge device that is made gets a scope of this hub. Those who name the one in its line as their parent get the new
+/// one, wherever in the file they stand.
 pub(crate) fn import(hub: &mut Hub, text: &str, now: Timestamp) -> Result<usize, String> {
-    let mut done = 0;
+    let (mut scopes, mut children, mut done) = (BTreeMap::new(), Vec::new(), 0);
     for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        import_line(hub, line, now).map_err(|reason| format!("line {}: {reason}", at + 1))?;
+        let at_line = |reason: String| format!("line {}: {reason}", at + 1);
+        let mut entry = parse(line).map_err(at_line)?;
+        let given = entry["deviceScope"].as_str().map(str::to_owned);
+        let whole =
+            entry["importMode"].as_str().is_none_or(|mode| !mode.to_ascii_lowercase().starts_with("updatetwin"));
+        adopt(&mut entry, &scopes);
+        import_line(hub, &mut entry, now).map_err(at_line)?;
+        if let (Some(given), Some(own)) = (given, own_scope(hub, &entry)) {
+            scopes.insert(given, own);
+        }
+        if whole && entry["moduleId"].is_null() {
+            children.push((at + 1, entry));
+        }
         done += 1;
     }
+    for (at, mut entry) in children {
+        if adopt(&mut entry, &scopes) && hub.exists(&Id::device(entry["id"].as_str().unwrap_or_default())) {
+            entry["importMode"] = json!("update");
+            carry_out(hub, &entry, now).map_err(|reason| format!("line {at}: {reason}"))?;
+        }
+    }
     Ok(done)
+}
+
+fn parse(line: &str) -> Result<Value, String> {
+    let entry: Value = serde_json::from_str(line).map_err(|e| {
+        // It is the line of the file that counts.
+        let (reason, column) = (e.to_string(), e.column());
+        format!("{} at column {column}", reason.split(" at line ").next().unwrap_or_default())
+    })?;
+    if entry.is_object() { Ok(entry) } else { Err("a JSON object is expected".into()) }
+}
+
+/// The scope of an edge device as it is in this hub.
+fn own_scope(hub: &Hub, entry: &Value) -> Option<String> {
+    let device = entry["moduleId"].is_null().then(|| hub.device(entry["id"].as_str()?).ok()).flatten()?;
+    let edge = device.body["capabilities"]["iotEdge"] == true;
+    edge.then(|| device.body["deviceScope"].as_str().map(str::to_owned)).flatten()
+}
+
+/// Puts the scopes of this hub in the place of those that were exported; tells whether there were any.
+fn adopt(entry: &mut Value, scopes: &BTreeMap<String, String>) -> bool {
+    let mut adopted = false;
+    let mut put = |value: &mut Value| {
+        if let Some(own) = value.as_str().and_then(|given| scopes.get(given)).filter(|own| value != own.as_str()) {
+            *value = json!(own);
+            adopted = true;
+        }
+    };
+    entry.get_mut("deviceScope").into_iter().for_each(&mut put);
+    entry.get_mut("parentScopes").and_then(Value::as_array_mut).into_iter().flatten().for_each(&mut put);
+    adopted
 }
 
 /// Every identity with its keys and twin, ready to be imported.
@@ -29,33 +82,40 @@ pub(crate) fn export(hub: &Hub) -> String {
 }
 
 /// The first complaint of a bulk call.
-pub(super) fn first_error(body: &Value) -> String {
+fn first_error(body: &Value) -> String {
     let error = &body["errors"][0];
     let text = |name: &str| error[name].as_str().unwrap_or_default().to_owned();
     format!("{}: {}", text("errorCode"), text("errorStatus"))
 }
 
-fn import_line(hub: &mut Hub, line: &str, now: Timestamp) -> Result<(), String> {
-    let mut entry: Value = serde_json::from_str(line).map_err(|e| e.to_string())?;
+fn import_line(hub: &mut Hub, entry: &mut Value, now: Timestamp) -> Result<(), String> {
     let mode = entry.get("importMode").and_then(Value::as_str).unwrap_or("createOrUpdate");
     if mode.eq_ignore_ascii_case("createOrUpdate") {
         let text = |name: &str| entry.get(name).and_then(Value::as_str).map(str::to_owned);
         let id = Id { device: text("id").ok_or("'id' is missing")?, module: text("moduleId") };
         let exists = hub.exists(&id);
         entry["importMode"] = json!(if exists { "update" } else { "create" });
-        carry_out(hub, &entry, now)?;
+        carry_out(hub, entry, now)?;
         if exists {
             entry["importMode"] = json!("updateTwin");
-            return carry_out(hub, &entry, now);
+            return carry_out(hub, entry, now);
         }
         return Ok(());
     }
-    carry_out(hub, &entry, now)
+    carry_out(hub, entry, now)
 }
 
-fn carry_out(hub: &mut Hub, entry: &Value, now: Timestamp) -> Result<(), String> {
+/// Carries out one entry. A device without its twin is not what the line says.
+pub(super) fn carry_out(hub: &mut Hub, entry: &Value, now: Timestamp) -> Result<(), String> {
     let outcome = hub.bulk(&json!([entry]), now).map_err(|refusal| refusal.to_string())?;
-    if outcome.successful { Ok(()) } else { Err(first_error(&outcome.body)) }
+    let warning = &outcome.body["warnings"][0]["warningStatus"];
+    match (outcome.successful, warning.as_str()) {
+        (true, None) => Ok(()),
+        (true, Some(reason)) => {
+            Err(format!("'{}' is there, without its twin: {reason}", entry["id"].as_str().unwrap_or_default()))
+        }
+        (false, _) => Err(first_error(&outcome.body)),
+    }
 }
 
 fn export_line(hub: &Hub, id: &Id) -> Option<Value> {
@@ -113,5 +173,37 @@ mod tests {
         assert_eq!(import(&mut second, "{\"id\":\"b\",\"importMode\":\"delete\"}", now), Ok(1));
         let error = import(&mut second, "\n{\"id\":\"b\",\"importMode\":\"delete\"}", now).expect_err("gone");
         assert!(error.starts_with("line 2: DeviceNotFound"), "{error}");
+    }
+
+    #[test]
+    fn children_find_their_parents_scope_in_another_hub() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut first = hub();
+        let lines = "{\"id\":\"z-gateway\",\"capabilities\":{\"iotEdge\":true}}\n{\"id\":\"a-leaf\"}\n";
+        import(&mut first, lines, now).expect("imported");
+        let scope = |hub: &Hub, id: &str| hub.device(id).expect("there").body["deviceScope"].clone();
+        let parent = json!({"id": "a-leaf", "deviceScope": scope(&first, "z-gateway"), "importMode": "update"});
+        import(&mut first, &parent.to_string(), now).expect("imported");
+        let mut second = hub();
+        let later = now + jiff::SignedDuration::from_secs(1);
+        let mode = |line: &str| line.replacen('{', "{\"importMode\":\"create\",", 1);
+        let exported: Vec<String> = export(&first).lines().map(mode).collect();
+        assert!(exported[0].contains("a-leaf"), "the child comes first: {exported:?}");
+        assert_eq!(import(&mut second, &exported.join("\n"), later), Ok(2));
+        assert_ne!(scope(&second, "z-gateway"), scope(&first, "z-gateway"));
+        assert_eq!(scope(&second, "a-leaf"), scope(&second, "z-gateway"));
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_line() {
+        for (text, said) in [
+            ("{\"id\":\"a\"}\nx", "line 2: expected value at column 1"),
+            ("\n[]", "line 2: a JSON object is expected"),
+            ("{\"idd\":\"a\"}", "line 1: 'id' is missing"),
+            ("{\"id\":\"a\",\"tags\":{\"x.y\":1}}", "line 1: 'a' is there, without its twin: "),
+        ] {
+            let error = import(&mut hub(), text, Timestamp::UNIX_EPOCH).expect_err("refused");
+            assert!(error.starts_with(said), "{text}: {error}");
+        }
     }
 }
