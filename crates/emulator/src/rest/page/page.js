@@ -23,13 +23,16 @@ function row(...cells) {
   return made;
 }
 
+// The hub answers, but not to us.
+class Refused extends Error {}
+
 async function ask(path, method = "GET", body = undefined) {
   const headers = { Authorization: "Bearer " + token };
   const answer = await fetch("/_emulator/v1" + path, {
     method, headers, body: body === undefined ? undefined : JSON.stringify(body),
     cache: "no-store", signal: AbortSignal.timeout(5000),
   });
-  if (answer.status === 401) throw new Error("the control token is wrong");
+  if (answer.status === 401) throw new Refused("the control token is wrong");
   const read = answer.status === 204 ? null : await answer.json();
   if (!answer.ok) throw new Error(read && read.error ? read.error : "status " + answer.status);
   return read;
@@ -61,7 +64,7 @@ function twin(device) {
   details.open = open.has(device.id);
   details.addEventListener("toggle", () => details.open ? open.add(device.id) : open.delete(device.id));
   details.append(element("summary", device.id, { id: "twin-" + device.id }));
-  details.append(element("pre", JSON.stringify(device.twin, null, 1)));
+  details.append(element("pre", JSON.stringify(device.twin, null, 1), { id: "text-" + device.id, tabindex: "0" }));
   return details;
 }
 
@@ -117,6 +120,8 @@ async function refresh() {
   showMeters(meters, billed);
   seenAt = Date.now();
   document.querySelector("main").hidden = false;
+  // Whoever logs in by keyboard goes on in what has appeared.
+  if (!$("login").hidden) document.querySelector("main").focus({ preventScroll: true });
   $("login").hidden = true;
   tell(`As of ${new Date(seenAt).toLocaleTimeString()}. ${devices.length} devices, ${connections.length} connections.`, false);
 }
@@ -124,7 +129,8 @@ async function refresh() {
 async function round() {
   try { await refresh(); } catch (e) {
     const age = seenAt ? `STALE: this is ${Math.round((Date.now() - seenAt) / 1000)} s old. ` : "";
-    tell(age + "The hub does not answer: " + e.message + ".", true);
+    const said = e instanceof Refused ? "Refused: " : "The hub does not answer (is the emulator running?): ";
+    tell(age + said + e.message + ".", true);
     if (!seenAt) { $("login").hidden = false; return; }
   }
   timer = setTimeout(round, EVERY_MS);
