@@ -13,17 +13,18 @@ use super::answer::{ok, with_body};
 use super::bound;
 use super::call::Call;
 use super::events;
-use crate::shell::Shell;
+use super::serve::App;
 
 /// Carries out a call under `/_emulator/`.
-pub(super) async fn control(shell: &Shell, call: &Call, token: &str) -> Response {
+pub(super) async fn control(app: &App, call: &Call) -> Response {
+    let shell = &app.shell;
     let given = call.header("authorization").and_then(|header| header.strip_prefix("Bearer ")).unwrap_or_default();
-    if !same(given.as_bytes(), token.as_bytes()) {
+    if !same(given.as_bytes(), app.control_token.as_bytes()) {
         return problem(StatusCode::UNAUTHORIZED, "send the control token: Authorization: Bearer …");
     }
     let path = call.path();
     if events::is_ours(&path) {
-        return events::control(shell, call).await;
+        return events::control(app, call).await;
     }
     let answer = match (call.method.as_str(), path.get(1..).unwrap_or_default()) {
         ("GET", ["metrics"]) => Some(meters::metrics(shell)),

@@ -6,7 +6,7 @@ use axum::body::{Body, Bytes};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
@@ -14,6 +14,7 @@ use tokio::sync::broadcast::error::RecvError;
 use super::answer::{no_content, ok, with_body};
 use super::call::Call;
 use super::control::problem;
+use super::serve::App;
 use crate::event_grid::{EventSubscription, NotMade};
 use crate::events::Line;
 use crate::shell::Shell;
@@ -26,11 +27,12 @@ pub(super) fn is_ours(path: &[&str]) -> bool {
 }
 
 /// Carries out a call that was found to carry the control token.
-pub(super) async fn control(shell: &Shell, call: &Call) -> Response {
+pub(super) async fn control(app: &App, call: &Call) -> Response {
+    let shell = &app.shell;
     let path = call.path();
     let grid = &shell.events.event_grid;
     match (call.method.as_str(), path.get(2..).unwrap_or_default()) {
-        ("GET", ["tail"]) => tail(shell, call),
+        ("GET", ["tail"]) => tail(app, call),
         ("GET", ["event-subscriptions"]) => ok(&Value::Array(grid.list())),
         ("GET", ["event-subscriptions", name]) => grid.show(name).map_or_else(unknown, |shown| ok(&shown)),
         ("PUT", ["event-subscriptions", name]) => match described(call, name) {
@@ -107,17 +109,17 @@ impl Filter {
     }
 }
 
-/// One JSON object a line until the reader leaves. What came before the answer's head is not shown.
-fn tail(shell: &Shell, call: &Call) -> Response {
+/// One JSON object a line until the reader leaves or the hub stops. What came before the answer's head is not shown.
+fn tail(app: &App, call: &Call) -> Response {
     let filter = match Filter::read(call) {
         Ok(filter) => filter,
         Err(reason) => return problem(StatusCode::BAD_REQUEST, &reason),
     };
-    let lines = stream::unfold((shell.events.tail(), filter), |(mut receiver, filter)| async {
+    let lines = stream::unfold((app.shell.events.tail(), filter), |(mut receiver, filter)| async {
         let line = next(&mut receiver, &filter).await?;
         Some((Ok::<_, Infallible>(Bytes::from(format!("{line}\n"))), (receiver, filter)))
     });
-    let mut response = Response::new(Body::from_stream(lines));
+    let mut response = Response::new(Body::from_stream(lines.take_until(app.stop.clone().cancelled_owned())));
     response.headers_mut().insert(CONTENT_TYPE, LINES);
     response
 }

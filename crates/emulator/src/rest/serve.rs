@@ -119,7 +119,7 @@ async fn route(app: App, request: Request, peer: &Arc<Peer>) -> Response {
         return file;
     }
     let response = match ours {
-        true => control::control(&app.shell, &call, &app.control_token).await,
+        true => control::control(&app, &call).await,
         false => faulty(&app.shell, call, peer).await,
     };
     if response.status().is_success() {

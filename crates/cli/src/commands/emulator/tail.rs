@@ -25,7 +25,9 @@ const LINE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// `az iot hub monitor-events` would. A reader that is too slow gets a line of the kind `missed` with a count.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  iotedge-ha emulator --print-env > hub.env & sleep 1; set -a; . ./hub.env; iotedge-ha emulator tail
+  iotedge-ha emulator --print-env > hub.env &
+  until grep -q IOTHUB_RESOURCE_ID hub.env; do sleep 0.1; done; set -a; . ./hub.env; set +a
+  iotedge-ha emulator tail
   iotedge-ha emulator tail --device edge-1 --kind connection,twin
   iotedge-ha emulator tail --endpoint events | jq .body")]
 pub(super) struct Args {
@@ -102,7 +104,8 @@ async fn follow(args: &Args, printer: &Printer) -> Result<Exit> {
         if buffer.len() > LINE_BYTES_MAX {
             return Err(Failure::says(Exit::Hub, "the emulator sent a line without an end"));
         }
-        match response.chunk().await.context("the connection to the emulator broke").or_exit(Exit::Hub)? {
+        let chunk = response.chunk().await.context("the connection to the emulator broke, or the emulator ended");
+        match chunk.or_exit(Exit::Hub)? {
             Some(chunk) => buffer.extend_from_slice(&chunk),
             None => return Err(Failure::says(Exit::Hub, "the emulator has ended")),
         }
