@@ -2,12 +2,14 @@
 
 mod parse;
 
+use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::SignedDuration;
 use serde::Serialize;
+use serde_json::json;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +31,28 @@ pub(crate) enum Action {
     Index(u64),
     Restart(Restart),
     Flap(Id, u32),
+}
+
+impl fmt::Display for Action {
+    /// As the control API and scripts have it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Device(device, fault) => write!(f, "the link of {device}: {}", json!(fault)),
+            Self::HealDevice(device) => write!(f, "the link of {device} is healed"),
+            Self::Rest(kind, fault) => write!(f, "{}: {}", name(*kind), json!(fault)),
+            Self::HealRest(kind) => write!(f, "{} ends", name(*kind)),
+            Self::Frozen(true) => write!(f, "frozen"),
+            Self::Frozen(false) => write!(f, "frozen ends"),
+            Self::Clock(skew_ms) => write!(f, "clock: skew_ms {skew_ms}"),
+            Self::Index(lag_ms) => write!(f, "index: lag_ms {lag_ms}"),
+            Self::Restart(restart) => write!(f, "restart: {}", json!(restart)),
+            Self::Flap(id, count) => write!(f, "{id} flaps {count} times"),
+        }
+    }
+}
+
+fn name(kind: RestKind) -> String {
+    json!(kind).as_str().unwrap_or_default().to_owned()
 }
 
 /// When, and what.
@@ -53,12 +77,11 @@ pub(crate) struct Progress(Mutex<Vec<Shown>>);
 impl Progress {
     /// All steps; those that were taken have an outcome.
     pub(crate) fn shown(&self) -> serde_json::Value {
-        serde_json::json!({"steps": *self.0.lock().unwrap_or_else(PoisonError::into_inner)})
+        json!({"steps": *self.0.lock().unwrap_or_else(PoisonError::into_inner)})
     }
 
     fn begin(&self, steps: &[Step]) {
-        let shown =
-            |step: &Step| Shown { at_ms: step.at.as_millis(), what: format!("{:?}", step.action), outcome: None };
+        let shown = |step: &Step| Shown { at_ms: step.at.as_millis(), what: step.action.to_string(), outcome: None };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = steps.iter().map(shown).collect();
     }
 
@@ -87,8 +110,8 @@ pub(crate) async fn play(shell: Arc<Shell>, steps: Vec<Step>, stop: Cancellation
         }
         let outcome = take(&shell, &step.action);
         match &outcome {
-            Ok(()) => tracing::info!(step = at + 1, action = ?step.action, "a step of the script"),
-            Err(reason) => tracing::warn!(step = at + 1, action = ?step.action, reason, "a step of the script failed"),
+            Ok(()) => tracing::info!(step = at + 1, action = %step.action, "a step of the script"),
+            Err(reason) => tracing::warn!(step = at + 1, action = %step.action, reason, "a step of the script failed"),
         }
         shell.script.note(at, &outcome);
     }

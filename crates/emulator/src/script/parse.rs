@@ -158,6 +158,10 @@ mod tests {
         let cut = DeviceFault { seed: 7, ..DeviceFault::cut(Cut::Both) };
         assert_eq!(read[1].action, Action::Device("edge-a".into(), cut));
         assert_eq!(read[3].action, Action::HealDevice("edge-a".into()));
+        let shown: Vec<String> = read.iter().map(|step| step.action.to_string()).collect();
+        assert_eq!(shown[0], "b flaps 2 times");
+        assert_eq!(shown[1], "the link of edge-a: {\"cut\":\"both\",\"delay_ms\":0,\"drop\":0.0,\"seed\":7}");
+        assert_eq!(shown[2], "restart: {\"down_ms\":100,\"keep_state\":true}");
     }
 
     #[test]
