@@ -97,11 +97,13 @@ pub async fn start(options: Options) -> Result<Running, Error> {
     });
     doors::serve(&door, mqtt, https, &server_tls, &tasks);
     tracing::info!(device = options.device, mqtt = %mqtt_addr, https = %https_addr, "the device is open");
+    let ca_file = Authority::ca_path(&options.state_dir);
     Ok(Running {
         mqtt_addr,
         https_addr,
         trust_bundle: authority.ca_pem.clone(),
-        ca_file: Authority::ca_path(&options.state_dir),
+        // Those who read the printed environment may work in another folder.
+        ca_file: std::path::absolute(&ca_file).unwrap_or(ca_file),
         control_token,
         host_name: options.host_name,
         cut,

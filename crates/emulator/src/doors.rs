@@ -11,9 +11,10 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::emulator::Seeds;
 use crate::listen::{self, Door};
+use crate::mqtt;
 use crate::rest::{self, App};
-use crate::{mqtt, options};
 
 /// Callers that may wait to be let in, as tokio has it.
 const BACKLOG: u32 = 1024;
@@ -51,7 +52,7 @@ pub(crate) struct Doors {
     pub(crate) mqtt: TcpListener,
     pub(crate) app: App,
     pub(crate) door: Door,
-    pub(crate) seeds: Vec<options::Seed>,
+    pub(crate) seeds: Seeds,
     pub(crate) restarts: mpsc::Receiver<Restart>,
 }
 
@@ -88,17 +89,15 @@ impl App {
         restart: Restart,
         https: SocketAddr,
         mqtt: SocketAddr,
-        seeds: &[options::Seed],
+        seeds: &Seeds,
     ) -> Option<(TcpListener, TcpListener)> {
         tracing::info!(?restart, "the hub goes down");
         let held = (hold(https).await, hold(mqtt).await);
         if !restart.keep_state {
             self.shell.act(|hub, now| {
                 hub.forget();
-                for seed in seeds {
-                    if let Err(reason) = crate::emulator::plant(hub, seed, now) {
-                        tracing::error!(reason, "a seed was refused");
-                    }
+                if let Err(e) = seeds.plant(hub, now) {
+                    tracing::error!(error = %e, "the hub was not filled as at its start");
                 }
             });
         }

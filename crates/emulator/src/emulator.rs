@@ -68,10 +68,12 @@ impl Emulator {
         open_amqp(&options, &door).await;
         let (restarts, asked) = mpsc::channel(1);
         shell.set_restarts(restarts);
-        let doors = Doors { https, mqtt, app, door, seeds: options.seed.clone(), restarts: asked };
+        let doors = Doors { https, mqtt, app, door, seeds: Seeds::of(&options), restarts: asked };
         tasks.spawn(doors.keep_open());
         do_chores(&options, &shell, log, &tasks, &stop).await?;
-        tasks.spawn(script::play(Arc::clone(&shell), steps, stop.clone()));
+        if !steps.is_empty() {
+            tasks.spawn(script::play(Arc::clone(&shell), steps, stop.clone()));
+        }
         tasks.close();
         tracing::info!(https = %https_addr, mqtt = %mqtt_addr, "the hub is open");
         Ok(Running {
@@ -96,7 +98,7 @@ fn prepare(options: &Options) -> Result<(), Error> {
     // Whoever embeds us may have installed it already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     for folder in options.state_dir.iter().chain(&options.keys_dir) {
-        std::fs::create_dir_all(folder).map_err(Error::write(folder))?;
+        std::fs::create_dir_all(folder).map_err(Error::make(folder))?;
     }
     Ok(())
 }
@@ -204,18 +206,37 @@ fn open_hub(options: &Options, dice: Dice) -> Result<(Hub, Option<Journal>), Err
     if let Some(saved) = saved {
         hub.load(saved, now).map_err(|reason| Error::Damaged { path: path.clone(), reason })?;
     }
-    for seed in &options.seed {
-        plant(&mut hub, seed, now).map_err(Error::Option)?;
-    }
-    if let Some(path) = &options.seed_file {
-        fleet::plant(&mut hub, path, now)?;
-    }
-    if let Some(path) = &options.import {
-        let text = std::fs::read_to_string(path).map_err(Error::read(path))?;
-        let done = fleet::import(&mut hub, &text, now);
-        done.map_err(|reason| Error::Option(format!("{}: {reason}", path.display())))?;
-    }
+    Seeds::of(options).plant(&mut hub, now)?;
     Ok((hub, journal))
+}
+
+/// What fills a hub at the start, and again when it is restarted without its state.
+#[derive(Debug)]
+pub(crate) struct Seeds {
+    devices: Vec<Seed>,
+    fleet: Option<PathBuf>,
+    import: Option<PathBuf>,
+}
+
+impl Seeds {
+    fn of(options: &Options) -> Self {
+        Self { devices: options.seed.clone(), fleet: options.seed_file.clone(), import: options.import.clone() }
+    }
+
+    pub(crate) fn plant(&self, hub: &mut Hub, now: Timestamp) -> Result<(), Error> {
+        for seed in &self.devices {
+            plant(hub, seed, now).map_err(Error::Option)?;
+        }
+        if let Some(path) = &self.fleet {
+            fleet::plant(hub, path, now)?;
+        }
+        if let Some(path) = &self.import {
+            let text = std::fs::read_to_string(path).map_err(Error::read(path))?;
+            let done = fleet::import(hub, &text, now);
+            done.map_err(|reason| Error::Option(format!("{}: {reason}", path.display())))?;
+        }
+        Ok(())
+    }
 }
 
 fn keys_dir(options: &Options) -> Option<&Path> {
@@ -242,9 +263,14 @@ pub(crate) fn plant(hub: &mut Hub, seed: &Seed, now: Timestamp) -> Result<(), St
 fn ca_file(options: &Options, ca_pem: &str) -> Result<Option<PathBuf>, Error> {
     if let Some(path) = &options.ca_file {
         files::write(path, ca_pem.as_bytes(), Readers::Everyone).map_err(Error::write(path))?;
-        return Ok(Some(path.clone()));
+        return Ok(Some(absolute(path)));
     }
-    Ok(keys_dir(options).map(tls::ca_path))
+    Ok(keys_dir(options).map(|folder| absolute(&tls::ca_path(folder))))
+}
+
+/// Clients that read the printed lines may work in another folder.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 fn names(options: &Options) -> Vec<String> {

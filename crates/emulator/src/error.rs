@@ -17,7 +17,7 @@ pub enum Error {
     /// A file could not be read or written.
     #[error("cannot {verb} {}", path.display())]
     File {
-        /// `read` or `write`.
+        /// `read`, `write` or `make`.
         verb: &'static str,
         /// Which file.
         path: PathBuf,
@@ -27,7 +27,7 @@ pub enum Error {
     },
     /// A file of the state folder is damaged.
     #[error(
-        "{} is damaged: {reason} (restore it from a copy, or move it away to start with an empty hub)",
+        "{} is damaged: {reason} (restore it from a copy, or move it away to start without it)",
         path.display()
     )]
     Damaged {
@@ -35,6 +35,12 @@ pub enum Error {
         path: PathBuf,
         /// What and where.
         reason: String,
+    },
+    /// The state folder is another emulator's.
+    #[error("another emulator is using {}", folder.display())]
+    InUse {
+        /// Which folder.
+        folder: PathBuf,
     },
     /// Certificates could not be made.
     #[error("cannot make certificates")]
@@ -54,6 +60,10 @@ impl Error {
 
     pub(crate) fn write(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         Self::file("write", path.into())
+    }
+
+    pub(crate) fn make(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        Self::file("make", path.into())
     }
 
     fn file(verb: &'static str, path: PathBuf) -> impl FnOnce(std::io::Error) -> Self {

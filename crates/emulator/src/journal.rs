@@ -142,9 +142,7 @@ fn lock(folder: &Path) -> Result<File, Error> {
     let file = File::create(&path).map_err(Error::write(&path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => {
-            Err(Error::Option(format!("another emulator is using {}", folder.display())))
-        }
+        Err(fs::TryLockError::WouldBlock) => Err(Error::InUse { folder: folder.to_owned() }),
         Err(fs::TryLockError::Error(e)) => Err(Error::write(&path)(e)),
     }
 }

@@ -92,7 +92,8 @@ impl Throttling {
     pub fn check(&self) -> Result<(), String> {
         let most = self.sku.units_max();
         if self.units == 0 || self.units > most {
-            return Err(format!("a hub of size {:?} has 1 to {most} units", self.sku));
+            let units = if most == 1 { "one unit".into() } else { format!("1 to {most} units") };
+            return Err(format!("a hub of size {:?} has {units}", self.sku));
         }
         if self.burst_s > 3600 || self.queue_s > 3600 {
             return Err("burst_s and queue_s are at most 3600".into());

@@ -31,6 +31,9 @@ async fn a_fleet_and_a_script_of_faults_come_from_files() {
     let imported = backend.control(Method::POST, "/import", Some(json!({"id": "x", "importMode": "create"}))).await;
     assert_eq!(imported.body, json!({"lines": 1}));
     assert_eq!(hub.export().lines().count(), 21);
+    let forgetful = json!({"down_ms": 0, "keep_state": false});
+    backend.control(Method::POST, "/faults/hub/restart", Some(forgetful)).await;
+    eventually("the fleet alone is back", async || hub.export().lines().count() == 20).await;
     std::fs::write(&script, "\n[[step]]\nhub = \"frozen\"\n").expect("written");
     let error = Emulator::start(options).await.expect_err("refused").to_string();
     assert!(error.contains("faults.toml: line 2: 'at' is missing"), "{error}");

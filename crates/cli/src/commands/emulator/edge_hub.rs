@@ -146,7 +146,7 @@ impl Switches {
 
 fn options(args: Args) -> Result<Options> {
     let name = &args.connection_string_env;
-    let connection_string = std::env::var(name).map_err(|_| {
+    let connection_string = std::env::var(name).ok().filter(|text| !text.is_empty()).ok_or_else(|| {
         Failure::says(Exit::Usage, format!("the environment variable {name} is not set"))
             .hint("it must hold a connection string of the hub; the emulator prints one with --print-env")
     })?;

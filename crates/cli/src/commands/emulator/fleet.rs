@@ -1,5 +1,9 @@
-use std::path::PathBuf;
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use ha_emulator::{Options, Running};
 
 use crate::exit::Exit;
@@ -34,14 +38,15 @@ impl Args {
     }
 }
 
-/// Keys are in it, so it is readable by the owner only.
-pub(super) fn export(hub: &Running, path: &std::path::Path) -> Result<()> {
-    use std::io::Write as _;
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    let written = options.open(path).and_then(|mut file| file.write_all(hub.export().as_bytes()));
-    written
-        .map_err(|e| std::io::Error::new(e.kind(), format!("cannot write {}: {e}", path.display())))
-        .or_exit(Exit::Failed)
+pub(super) fn export(hub: &Running, path: &Path) -> Result<()> {
+    let mut file = open(path)?;
+    let written = file.set_len(0).and_then(|()| file.write_all(hub.export().as_bytes()));
+    written.with_context(|| format!("cannot write {}", path.display())).or_exit(Exit::Failed)
+}
+
+/// Keys are going to be in it, so it is readable by the owner only. What it holds is left alone.
+pub(super) fn open(path: &Path) -> Result<File> {
+    let mut options = OpenOptions::new();
+    let opened = options.write(true).create(true).truncate(false).mode(0o600).open(path);
+    opened.with_context(|| format!("cannot write {}", path.display())).or_exit(Exit::Failed)
 }

@@ -7,7 +7,7 @@ use ha_emulator::{Authority, ConnectRate, Emulator, Entra, Options, Principal, R
 use serde_json::{Value, json};
 
 use crate::exit::Exit;
-use crate::failure::{Failure, OrExit, Result};
+use crate::failure::{Failure, Result};
 use crate::interruption::Interruption;
 use crate::printer::Printer;
 
@@ -114,6 +114,10 @@ pub(super) struct Args {
 pub(super) async fn run(args: Args, printer: &Printer) -> Result<Exit> {
     let mut interruption = Interruption::listen()?;
     let (print_env, seeds, export) = (args.print_env, args.devices.clone(), args.fleet.export.clone());
+    if let Some(path) = &export {
+        // A place that cannot be written is better known at the start than at the end.
+        super::fleet::open(path)?;
+    }
     let hub = Emulator::start(options(args)?).await.map_err(explained)?;
     if print_env {
         printer.line(env(&hub, &seeds).trim_end());
@@ -179,18 +183,21 @@ fn default_keys() -> Result<PathBuf> {
 }
 
 fn explained(error: ha_emulator::Error) -> Failure {
-    let taken =
-        matches!(&error, ha_emulator::Error::Listen { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse);
-    let failed = Err::<(), _>(error);
-    let failure = if taken {
-        failed.or_hint(
+    use ha_emulator::Error::{InUse, Listen, Option};
+    let (exit, hint) = match &error {
+        Listen { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => (
             Exit::Failed,
-            "another program has the port; choose others with --https-port and --mqtt-port, 0 for free ones",
-        )
-    } else {
-        failed.or_exit(Exit::Failed)
+            Some("another program has the port; choose others with --https-port and --mqtt-port, 0 for free ones"),
+        ),
+        InUse { .. } => (Exit::Failed, Some("end it, or name another folder with --state")),
+        Option(_) => (Exit::Usage, None),
+        _ => (Exit::Failed, None),
     };
-    failure.err().unwrap_or_else(|| Failure::says(Exit::Failed, "the emulator did not start"))
+    let failure = Failure::new(exit, error);
+    match hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
 }
 
 /// The identities that were asked for: whose, and the connection string.
