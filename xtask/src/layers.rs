@@ -40,6 +40,8 @@ const ARROWS_OF_TESTS: &[(&str, &[&str])] = &[
     ("iotedge-ha-edge", &["iotedge-ha-emulator"]),
     ("iotedge-ha-agent", &["iotedge-ha-emulator"]),
     ("iotedge-ha-controller", &["iotedge-ha-emulator", "iotedge-ha-agent"]),
+    // Tokens, to call a hub that runs as a program.
+    ("iotedge-ha-e2e", &["iotedge-ha-wire"]),
 ];
 
 /// What must not be reachable by normal dependencies: a crate of ours, what it refuses, and why.
