@@ -8,6 +8,7 @@ mod bulk;
 mod c2d;
 mod configuration;
 mod dice;
+mod digital_twin;
 mod disturb;
 mod evaluation;
 mod event;

@@ -6,6 +6,7 @@ mod bound;
 mod call;
 mod control;
 mod device;
+mod digital_twin;
 mod entra;
 mod events;
 mod jobs;

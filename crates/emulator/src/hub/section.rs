@@ -47,6 +47,11 @@ impl Section {
         &self.body
     }
 
+    /// `$metadata`: what is known of each property.
+    pub(super) fn metadata(&self) -> &Map<String, Value> {
+        &self.metadata
+    }
+
     /// Merges `patch` (null deletes at any depth); counts as one write.
     pub(super) fn merge(&mut self, patch: &Map<String, Value>, stamp: Stamp<'_>) {
         self.version += 1;

@@ -87,6 +87,20 @@ impl Twin {
         self.model_id.as_deref()
     }
 
+    /// Notes the model; whether it is another one.
+    pub(super) fn set_model_id(&mut self, model: &str) -> bool {
+        let other = self.model_id.as_deref() != Some(model);
+        if other {
+            self.model_id = Some(model.to_owned());
+        }
+        other
+    }
+
+    /// Desired and reported properties.
+    pub(super) fn sections(&self) -> (&Section, &Section) {
+        (&self.desired, &self.reported)
+    }
+
     /// `configurations` as the service API shows them, absent when empty.
     pub(super) fn configurations(&self) -> Option<Value> {
         let shown = |(id, status): (&String, &Status)| (id.clone(), json!({"status": status}));
@@ -264,7 +278,7 @@ impl Hub {
         Ok(())
     }
 
-    fn twin_of(&self, id: &Id) -> Result<&Twin, Refusal> {
+    pub(super) fn twin_of(&self, id: &Id) -> Result<&Twin, Refusal> {
         let device = self.devices.get(&id.device);
         let twin = match &id.module {
             None => device.map(|d| &d.twin),
@@ -273,7 +287,7 @@ impl Hub {
         twin.ok_or_else(|| Refusal::device_not_found(&id.device))
     }
 
-    fn twin_of_mut(&mut self, id: &Id) -> Result<&mut Twin, Refusal> {
+    pub(super) fn twin_of_mut(&mut self, id: &Id) -> Result<&mut Twin, Refusal> {
         let device = self.devices.get_mut(&id.device);
         let twin = match &id.module {
             None => device.map(|d| &mut d.twin),

@@ -10,6 +10,8 @@ pub(super) struct Claim {
     pub(super) id: Id,
     /// The name of the hub that it means.
     pub(super) hub: String,
+    /// The model that the client says it implements.
+    pub(super) model: Option<String>,
 }
 
 /// Why a CONNECT makes no sense.
@@ -32,7 +34,8 @@ impl Claim {
             return Err(Nonsense::Mismatch);
         }
         let id = Id { device: client.device, module: client.module };
-        Ok(Self { id, hub: user.hub })
+        let model = user.parameter("model-id").map(str::to_owned);
+        Ok(Self { id, hub: user.hub, model })
     }
 }
 

@@ -128,6 +128,9 @@ impl Opening {
         let Some((session, present)) = attached else {
             return self.turn_away(writer, ConnectReturnCode::NotAuthorized).await;
         };
+        if let Some(model) = &self.claim.model {
+            self.shell.act(|hub, now| hub.announce_model(&id, model, now));
+        }
         let attachment = Attachment { shell: Arc::clone(&self.shell), id: id.clone(), session };
         self.caller.peer.proved();
         tracing::info!(%id, session = session.0, transport, "connected");

@@ -37,6 +37,13 @@ pub(super) fn no_content() -> Response {
     response
 }
 
+/// 202 without a body.
+pub(super) fn accepted() -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::ACCEPTED;
+    response
+}
+
 /// Any status with a JSON body.
 pub(super) fn with_body(status: StatusCode, body: &Value) -> Response {
     let mut response = Response::new(Body::from(body.to_string()));

@@ -37,7 +37,11 @@ pub(super) async fn invoke(shell: &Shell, call: &Call, path: &[&str]) -> Respons
 }
 
 fn read(call: &Call) -> Result<MethodRequest, Refusal> {
-    let request: MethodRequest = serde_json::from_value(call.json()?).map_err(|e| Refusal::argument(e.to_string()))?;
+    checked(serde_json::from_value(call.json()?).map_err(|e| Refusal::argument(e.to_string()))?)
+}
+
+/// The request, if it is within the hub's limits.
+pub(super) fn checked(request: MethodRequest) -> Result<MethodRequest, Refusal> {
     match request.validate() {
         Ok(()) => Ok(request),
         Err(e) => Err(Refusal::argument(e.to_string())),
@@ -46,6 +50,12 @@ fn read(call: &Call) -> Result<MethodRequest, Refusal> {
 
 /// Calls a method of a device and waits for the answer, as long as the request says.
 pub(crate) async fn carry(shell: &Shell, id: &Id, request: &MethodRequest) -> Result<Value, Refusal> {
+    let answer = ask(shell, id, request).await?;
+    serde_json::to_value(answer).map_err(|e| Refusal::new(Code::ServerError, e.to_string()))
+}
+
+/// The same with the answer in its parts.
+pub(super) async fn ask(shell: &Shell, id: &Id, request: &MethodRequest) -> Result<MethodAnswer, Refusal> {
     let session = reachable(shell, id, request.connect_timeout_in_seconds.unwrap_or(0)).await?;
     let Some((guard, answer)) = shell.open_call(id, IN_FLIGHT_MAX) else {
         let code = Code::DeviceMaximumInflightMethodExceeded;
@@ -78,8 +88,7 @@ pub(crate) async fn carry(shell: &Shell, id: &Id, request: &MethodRequest) -> Re
             Value::Null
         }
     };
-    let answer = MethodAnswer { status: answer.status, payload };
-    serde_json::to_value(answer).map_err(|e| Refusal::new(Code::ServerError, e.to_string()))
+    Ok(MethodAnswer { status: answer.status, payload })
 }
 
 /// Waits for a connection that takes methods, but only if asked to.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::answer::{coded, no_content, ok, refused, shown};
 use super::call::Call;
 use super::query::query;
-use super::{jobs, metering, methods};
+use super::{digital_twin, jobs, metering, methods};
 use crate::access::{Caller, Denied, Right};
 use crate::hub::{Code, DeviceBody, Hub, Id, ModuleBody, Refusal};
 use crate::meters::Meter;
@@ -38,7 +38,7 @@ pub(super) async fn service(shell: &Shell, call: &Call) -> Response {
         return turned_away;
     }
     match &path[..] {
-        ["twins", device, ..] => shell.meters.count_for(meter, &Id::device(*device)),
+        ["twins" | "digitaltwins", device, ..] => shell.meters.count_for(meter, &Id::device(*device)),
         _ => shell.meters.add(meter, metering::entries(call)),
     }
     let response = carry_out(shell, call, &path, meter, caller).await;
@@ -55,8 +55,10 @@ pub(super) fn operation_type(call: &Call) -> &'static str {
 }
 
 async fn carry_out(shell: &Shell, call: &Call, path: &[&str], meter: Meter, caller: Caller) -> Response {
-    if meter == Meter::Methods {
-        return methods::invoke(shell, call, path).await;
+    match (meter, path) {
+        (Meter::Methods, ["digitaltwins", ..]) => return digital_twin::invoke(shell, call, path).await,
+        (Meter::Methods, _) => return methods::invoke(shell, call, path).await,
+        _ => {}
     }
     let outcome = shell.act(|hub, now| dispatch(hub, call, path, now));
     if meter == Meter::Jobs {
@@ -94,8 +96,11 @@ fn kind(method: &str, path: &[&str]) -> Option<(Meter, Right)> {
         ("POST", ["devices", _, "applyConfigurationContent"]) => (Configurations, ServiceConnect),
         ("GET", ["statistics", _]) => (Statistics, RegistryRead),
         ("POST", ["twins", _, "methods"] | ["twins", _, "modules", _, "methods"]) => (Methods, ServiceConnect),
-        ("GET", ["twins", _] | ["twins", _, "modules", _]) => (TwinReads, ServiceConnect),
-        (_, ["twins", _] | ["twins", _, "modules", _]) => (TwinWrites, ServiceConnect),
+        ("POST", ["digitaltwins", _, "commands", _] | ["digitaltwins", _, "components", _, "commands", _]) => {
+            (Methods, ServiceConnect)
+        }
+        ("GET", ["twins" | "digitaltwins", _] | ["twins", _, "modules", _]) => (TwinReads, ServiceConnect),
+        (_, ["twins" | "digitaltwins", _] | ["twins", _, "modules", _]) => (TwinWrites, ServiceConnect),
         (_, ["configurations", ..]) => (Configurations, ServiceConnect),
         (_, ["jobs", "v2", ..]) => (Jobs, ServiceConnect),
         ("DELETE", ["devices", _, "commands"]) => (RegistryWrites, ServiceConnect),
@@ -111,6 +116,7 @@ fn dispatch(hub: &mut Hub, call: &Call, path: &[&str], now: Timestamp) -> Outcom
         ["devices", ..] => identities(hub, call, path, now),
         ["twins", device] => twin(hub, call, &Id::device(*device), now),
         ["twins", device, "modules", module] => twin(hub, call, &Id::module(*device, *module), now),
+        ["digitaltwins", device] => digital_twin::digital_twin(hub, call, device, now),
         ["configurations", ..] => configurations(hub, call, path, now),
         ["jobs", "v2", ..] => jobs::jobs(hub, call, path, now),
         ["statistics", "devices"] => Ok(ok(&hub.device_statistics())),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ha_wire::sas::Unsigned;
-use ha_wire::{ConnectionString, SharedAccessKey};
+use ha_wire::{ConnectionString, SharedAccessKey, percent_encode};
 use iotedge_ha_emulator::Running;
 use mqtt_protocol_core::mqtt;
 use mqtt_protocol_core::mqtt::common::Cursor;
@@ -50,6 +50,7 @@ pub(crate) struct Login {
     pub(crate) hub: String,
     pub(crate) keep_alive_s: u16,
     pub(crate) clean: bool,
+    pub(crate) model: Option<&'static str>,
 }
 
 impl Login {
@@ -78,11 +79,17 @@ impl Login {
             hub: "localhost".to_owned(),
             keep_alive_s: 60,
             clean: true,
+            model: None,
         }
     }
 
     pub(crate) fn keep_alive(mut self, seconds: u16) -> Self {
         self.keep_alive_s = seconds;
+        self
+    }
+
+    pub(crate) fn model(mut self, model: &'static str) -> Self {
+        self.model = Some(model);
         self
     }
 
@@ -95,9 +102,10 @@ impl Login {
 
     fn packet(&self) -> v3_1_1::Connect {
         let path = self.path();
+        let model = self.model.map(|model| format!("&model-id={}", percent_encode(model))).unwrap_or_default();
         v3_1_1::Connect::builder()
             .client_id(&path)
-            .and_then(|b| b.user_name(format!("{}/{path}/?api-version=2021-04-12", self.hub)))
+            .and_then(|b| b.user_name(format!("{}/{path}/?api-version=2021-04-12{model}", self.hub)))
             .and_then(|b| match self.token.as_str() {
                 "" => Ok(b),
                 token => b.password(token.as_bytes().to_vec()),

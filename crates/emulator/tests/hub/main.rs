@@ -6,6 +6,7 @@ mod c2d;
 mod connect;
 mod deployments;
 mod device;
+mod digital_twins;
 mod entra;
 mod event_grid;
 mod faults;

@@ -20,7 +20,7 @@ async fn hub() -> Running {
 #[tokio::test]
 async fn operations_by_policy() {
     let hub = hub().await;
-    let operations: [(Method, &str, &[&str]); 30] = [
+    let operations: [(Method, &str, &[&str]); 34] = [
         (Method::GET, "/devices", READ),
         (Method::POST, "/devices", WRITE),
         (Method::GET, "/devices/edge-a", READ),
@@ -42,6 +42,10 @@ async fn operations_by_policy() {
         (Method::PATCH, "/twins/edge-a/modules/m", CONNECT),
         (Method::POST, "/twins/edge-a/methods", CONNECT),
         (Method::POST, "/twins/edge-a/modules/m/methods", CONNECT),
+        (Method::GET, "/digitaltwins/edge-a", CONNECT),
+        (Method::PATCH, "/digitaltwins/edge-a", CONNECT),
+        (Method::POST, "/digitaltwins/edge-a/commands/c", CONNECT),
+        (Method::POST, "/digitaltwins/edge-a/components/a/commands/c", CONNECT),
         (Method::GET, "/configurations", CONNECT),
         (Method::GET, "/configurations/c", CONNECT),
         (Method::PUT, "/configurations/c", CONNECT),

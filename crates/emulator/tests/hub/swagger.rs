@@ -16,6 +16,7 @@ pub(crate) const DEVIATIONS: &[(&str, Evidence)] = &[
     ("X509Thumbprint.primaryThumbprint: null", Evidence::Recorded),
     ("X509Thumbprint.secondaryThumbprint: null", Evidence::Recorded),
     ("Twin.configurations: not described", Evidence::Recorded),
+    ("Twin.modelId: not described", Evidence::Docs),
     ("ConfigurationQueriesTestResponse.targetConditionError: null", Evidence::Ours),
     ("PurgeMessageQueueResult.moduleId: null", Evidence::Docs),
     ("SymmetricKey.primaryKey: null", Evidence::Docs),
