@@ -19,6 +19,11 @@ fn python_twins() {
 }
 
 #[test]
+fn python_digital_twins() {
+    python("digital_twins");
+}
+
+#[test]
 fn python_configurations() {
     python("configurations");
 }
@@ -56,6 +61,11 @@ fn python_jobs() {
 #[test]
 fn node_registry() {
     node("registry");
+}
+
+#[test]
+fn node_digital_twins() {
+    node("digital_twins");
 }
 
 #[test]
