@@ -25,6 +25,7 @@ use crate::rest::App;
 use crate::running::Running;
 use crate::secrets::Secrets;
 use crate::shell::Shell;
+use crate::transfers::{self, Transfers};
 use crate::{evaluation, fleet, jobs, journal, listen, script, snapshot, tls};
 
 /// An IoT Hub in this process.
@@ -50,7 +51,9 @@ impl Emulator {
         let access = access(&options, secrets.policies, &secrets.token_key)?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let events = open_events(&options, &identity.ca_pem, https_addr.port(), &tasks, &stop)?;
-        let shell = Arc::new(Shell::new(hub, access, events).with_connect_rate(options.connect_rate));
+        let transfers = Transfers::open(options.blob_dir.as_deref())?;
+        let shell = Shell::new(hub, access, events).with_connect_rate(options.connect_rate);
+        let shell = Arc::new(shell.with_transfers(transfers));
         shell.gate.set(options.throttling);
         let log = journal.map(|journal| shell.keep(journal)).transpose()?;
         // Tells of the identities that were made before there was anybody to listen.
@@ -116,6 +119,7 @@ async fn do_chores(
         tasks.spawn(snapshot::keep(Arc::clone(shell), path.clone(), stop.clone()));
     }
     tasks.spawn(jobs::run(Arc::clone(shell), stop.clone()));
+    tasks.spawn(transfers::run(Arc::clone(shell), stop.clone()));
     if !options.evaluation_interval.is_zero() {
         tasks.spawn(evaluation::keep(Arc::clone(shell), options.evaluation_interval, stop.clone()));
     }

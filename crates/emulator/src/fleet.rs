@@ -13,7 +13,7 @@ use toml::Spanned;
 use crate::error::Error;
 use crate::hub::{Hub, Id};
 
-pub(crate) use transfer::{export, import};
+pub(crate) use transfer::{Import, LineError, export, export_without_keys, import};
 
 /// The most devices of one entry.
 const COUNT_MAX: u32 = 100_000;
@@ -107,7 +107,7 @@ fn name(named: &mut BTreeSet<Id>, id: Id) -> Result<(), String> {
 }
 
 fn create(hub: &mut Hub, entry: &Value, now: Timestamp) -> Result<(), String> {
-    transfer::carry_out(hub, entry, now)
+    transfer::carry_out(hub, entry, now).map_err(|error| error.to_string())
 }
 
 impl Entry {

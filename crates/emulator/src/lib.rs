@@ -34,6 +34,7 @@ mod shell;
 mod snapshot;
 pub mod throttle;
 mod tls;
+mod transfers;
 mod webhook;
 
 pub use access::{Authority, Entra, Principal, Role};

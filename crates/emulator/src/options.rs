@@ -53,6 +53,8 @@ pub struct Options {
     pub seed_file: Option<PathBuf>,
     /// Lines in the service's import format, carried out at the start.
     pub import: Option<PathBuf>,
+    /// Folder whose folders are the blob containers of import and export jobs; without one these are refused.
+    pub blob_dir: Option<PathBuf>,
     /// Faults by the clock: a file of steps that plays from the start.
     pub faults_script: Option<PathBuf>,
     /// Devices to make at the start unless they exist already.
@@ -92,6 +94,7 @@ impl Default for Options {
             evaluation_interval: Duration::from_secs(5 * 60),
             seed_file: None,
             import: None,
+            blob_dir: None,
             faults_script: None,
             seed: Vec::new(),
             control_token: None,

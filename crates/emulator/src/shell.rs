@@ -25,6 +25,7 @@ use crate::mqtt::StormGuard;
 use crate::options::ConnectRate;
 use crate::script::Progress;
 use crate::throttle::{Gate, Spent};
+use crate::transfers::Transfers;
 
 /// Packets that may wait for one connection.
 const OUTBOX_MAX: usize = 256;
@@ -50,6 +51,7 @@ pub(crate) struct Shell {
     pub(crate) clock: Arc<Clock>,
     pub(crate) storms: StormGuard,
     pub(crate) events: Events,
+    pub(crate) transfers: Transfers,
 }
 
 #[derive(Debug)]
@@ -144,7 +146,13 @@ impl Shell {
             clock,
             storms: StormGuard::default(),
             events,
+            transfers: Transfers::default(),
         }
+    }
+
+    /// Takes import and export jobs.
+    pub(crate) fn with_transfers(self, transfers: Transfers) -> Self {
+        Self { transfers, ..self }
     }
 
     /// Bounds how often one identity may connect.

@@ -1,6 +1,7 @@
 //! `devices.txt` as the service's import and export jobs write and read it: one JSON object a line.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -9,34 +10,57 @@ use crate::hub::{Hub, Id};
 
 /// Carries out a file of lines, each by its `importMode` (`createOrUpdate` unless it says otherwise), up to the first
 /// line that cannot be carried out. Answers with how many were.
+pub(crate) fn import(hub: &mut Hub, text: &str, now: Timestamp) -> Result<usize, String> {
+    let (mut lines, mut done) = (Import::default(), 0);
+    for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        lines.carry_out(hub, at + 1, line, now).map_err(|reason| format!("line {}: {reason}", at + 1))?;
+        done += 1;
+    }
+    match lines.finish(hub, now).first() {
+        Some((at, reason)) => Err(format!("line {at}: {reason}")),
+        None => Ok(done),
+    }
+}
+
+/// Lines of one file, carried out one by one.
 ///
 /// An edge device that is made gets a scope of this hub. Those who name the one in its line as their parent get the new
 /// one, wherever in the file they stand.
-pub(crate) fn import(hub: &mut Hub, text: &str, now: Timestamp) -> Result<usize, String> {
-    let (mut scopes, mut children, mut done) = (BTreeMap::new(), Vec::new(), 0);
-    for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let at_line = |reason: String| format!("line {}: {reason}", at + 1);
-        let mut entry = parse(line).map_err(at_line)?;
+#[derive(Default)]
+pub(crate) struct Import {
+    scopes: BTreeMap<String, String>,
+    children: Vec<(usize, Value)>,
+}
+
+impl Import {
+    /// Carries out the line of this number.
+    pub(crate) fn carry_out(&mut self, hub: &mut Hub, at: usize, line: &str, now: Timestamp) -> Result<(), LineError> {
+        let mut entry = parse(line).map_err(LineError::Unreadable)?;
         let given = entry["deviceScope"].as_str().map(str::to_owned);
         let whole =
             entry["importMode"].as_str().is_none_or(|mode| !mode.to_ascii_lowercase().starts_with("updatetwin"));
-        adopt(&mut entry, &scopes);
-        import_line(hub, &mut entry, now).map_err(at_line)?;
+        adopt(&mut entry, &self.scopes);
+        import_line(hub, &mut entry, now)?;
         if let (Some(given), Some(own)) = (given, own_scope(hub, &entry)) {
-            scopes.insert(given, own);
+            self.scopes.insert(given, own);
         }
         if whole && entry["moduleId"].is_null() {
-            children.push((at + 1, entry));
+            self.children.push((at, entry));
         }
-        done += 1;
+        Ok(())
     }
-    for (at, mut entry) in children {
-        if adopt(&mut entry, &scopes) && hub.exists(&Id::device(entry["id"].as_str().unwrap_or_default())) {
-            entry["importMode"] = json!("update");
-            carry_out(hub, &entry, now).map_err(|reason| format!("line {at}: {reason}"))?;
+
+    /// Gives children their parents' new scopes; answers with the lines for which that failed.
+    pub(crate) fn finish(self, hub: &mut Hub, now: Timestamp) -> Vec<(usize, LineError)> {
+        let mut failed = Vec::new();
+        for (at, mut entry) in self.children {
+            if adopt(&mut entry, &self.scopes) && hub.exists(&Id::device(entry["id"].as_str().unwrap_or_default())) {
+                entry["importMode"] = json!("update");
+                failed.extend(carry_out(hub, &entry, now).err().map(|reason| (at, reason)));
+            }
         }
+        failed
     }
-    Ok(done)
 }
 
 fn parse(line: &str) -> Result<Value, String> {
@@ -71,9 +95,25 @@ fn adopt(entry: &mut Value, scopes: &BTreeMap<String, String>) -> bool {
 
 /// Every identity with its keys and twin, ready to be imported.
 pub(crate) fn export(hub: &Hub) -> String {
+    export_lines(hub, |_| ())
+}
+
+/// The same with nulls for keys: importing it makes new ones.
+pub(crate) fn export_without_keys(hub: &Hub) -> String {
+    export_lines(hub, |line| {
+        for name in ["primaryKey", "secondaryKey"] {
+            if let Some(key) = line.pointer_mut(&format!("/authentication/symmetricKey/{name}")) {
+                *key = Value::Null;
+            }
+        }
+    })
+}
+
+fn export_lines(hub: &Hub, adjust: impl Fn(&mut Value)) -> String {
     let mut lines = String::new();
     for id in hub.identities() {
-        if let Some(line) = export_line(hub, &id) {
+        if let Some(mut line) = export_line(hub, &id) {
+            adjust(&mut line);
             lines += &line.to_string();
             lines.push('\n');
         }
@@ -81,18 +121,45 @@ pub(crate) fn export(hub: &Hub) -> String {
     lines
 }
 
-/// The first complaint of a bulk call.
-fn first_error(body: &Value) -> String {
-    let error = &body["errors"][0];
-    let text = |name: &str| error[name].as_str().unwrap_or_default().to_owned();
-    format!("{}: {}", text("errorCode"), text("errorStatus"))
+/// Why a line was not carried out.
+#[derive(Debug)]
+pub(crate) enum LineError {
+    /// It is no entry at all.
+    Unreadable(String),
+    /// With the hub's own account, as bulk calls give it.
+    Refused(Value),
 }
 
-fn import_line(hub: &mut Hub, entry: &mut Value, now: Timestamp) -> Result<(), String> {
+impl LineError {
+    /// An entry of `importErrors.log`.
+    pub(crate) fn told(self, line: usize) -> Value {
+        let mut told = match self {
+            Self::Unreadable(reason) => json!({"errorCode": "ArgumentInvalid", "errorStatus": reason}),
+            Self::Refused(error) => error,
+        };
+        told["line"] = json!(line);
+        told
+    }
+}
+
+impl fmt::Display for LineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable(reason) => f.write_str(reason),
+            Self::Refused(error) => {
+                let text = |name: &str| error[name].as_str().unwrap_or_default();
+                write!(f, "{}: {}", text("errorCode"), text("errorStatus"))
+            }
+        }
+    }
+}
+
+fn import_line(hub: &mut Hub, entry: &mut Value, now: Timestamp) -> Result<(), LineError> {
+    let unreadable = |reason: &str| LineError::Unreadable(reason.to_owned());
     let mode = entry.get("importMode").and_then(Value::as_str).unwrap_or("createOrUpdate");
     if mode.eq_ignore_ascii_case("createOrUpdate") {
         let text = |name: &str| entry.get(name).and_then(Value::as_str).map(str::to_owned);
-        let id = Id { device: text("id").ok_or("'id' is missing")?, module: text("moduleId") };
+        let id = Id { device: text("id").ok_or_else(|| unreadable("'id' is missing"))?, module: text("moduleId") };
         let exists = hub.exists(&id);
         entry["importMode"] = json!(if exists { "update" } else { "create" });
         carry_out(hub, entry, now)?;
@@ -106,15 +173,16 @@ fn import_line(hub: &mut Hub, entry: &mut Value, now: Timestamp) -> Result<(), S
 }
 
 /// Carries out one entry. A device without its twin is not what the line says.
-pub(super) fn carry_out(hub: &mut Hub, entry: &Value, now: Timestamp) -> Result<(), String> {
-    let outcome = hub.bulk(&json!([entry]), now).map_err(|refusal| refusal.to_string())?;
+pub(super) fn carry_out(hub: &mut Hub, entry: &Value, now: Timestamp) -> Result<(), LineError> {
+    let outcome = hub.bulk(&json!([entry]), now).map_err(|refusal| LineError::Unreadable(refusal.to_string()))?;
     let warning = &outcome.body["warnings"][0]["warningStatus"];
     match (outcome.successful, warning.as_str()) {
         (true, None) => Ok(()),
         (true, Some(reason)) => {
-            Err(format!("'{}' is there, without its twin: {reason}", entry["id"].as_str().unwrap_or_default()))
+            let id = entry["id"].as_str().unwrap_or_default();
+            Err(LineError::Unreadable(format!("'{id}' is there, without its twin: {reason}")))
         }
-        (false, _) => Err(first_error(&outcome.body)),
+        (false, _) => Err(LineError::Refused(outcome.body["errors"][0].clone())),
     }
 }
 
@@ -205,5 +273,19 @@ mod tests {
             let error = import(&mut hub(), text, Timestamp::UNIX_EPOCH).expect_err("refused");
             assert!(error.starts_with(said), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn an_export_without_keys_makes_new_ones() {
+        let now = Timestamp::UNIX_EPOCH;
+        let (mut first, mut second) = (hub(), Hub::new(Dice::new([7; 32]), jiff::SignedDuration::ZERO));
+        import(&mut first, "{\"id\":\"a\"}", now).expect("made");
+        let text = export_without_keys(&first);
+        let key =
+            |hub: &Hub| hub.device("a").expect("there").body["authentication"]["symmetricKey"]["primaryKey"].clone();
+        assert!(!text.contains(key(&first).as_str().expect("a key")) && text.contains("\"primaryKey\":null"), "{text}");
+        assert_eq!(import(&mut second, &text, now), Ok(1));
+        assert!(key(&second).is_string());
+        assert_ne!(key(&second), key(&first));
     }
 }

@@ -60,6 +60,14 @@ async fn carry_out(shell: &Shell, call: &Call, path: &[&str], meter: Meter, call
         (Meter::Methods, _) => return methods::invoke(shell, call, path).await,
         _ => {}
     }
+    if let ["jobs"] = path {
+        return ok(&shell.transfers.list());
+    }
+    if let ["jobs", id] = path
+        && *id != "v2"
+    {
+        return jobs::transfers(shell, call, id).unwrap_or_else(|refusal| refused(&refusal));
+    }
     let outcome = shell.act(|hub, now| dispatch(hub, call, path, now));
     if meter == Meter::Jobs {
         shell.jobs_changed.notify_one();
@@ -103,6 +111,7 @@ fn kind(method: &str, path: &[&str]) -> Option<(Meter, Right)> {
         (_, ["twins" | "digitaltwins", _] | ["twins", _, "modules", _]) => (TwinWrites, ServiceConnect),
         (_, ["configurations", ..]) => (Configurations, ServiceConnect),
         (_, ["jobs", "v2", ..]) => (Jobs, ServiceConnect),
+        ("GET", ["jobs"]) | (_, ["jobs", _]) => (Jobs, RegistryWrite),
         ("DELETE", ["devices", _, "commands"]) => (RegistryWrites, ServiceConnect),
         ("GET", ["devices", ..]) => (RegistryReads, RegistryRead),
         (_, ["devices", ..]) => (RegistryWrites, RegistryWrite),

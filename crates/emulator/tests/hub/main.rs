@@ -23,6 +23,7 @@ mod routes;
 mod state;
 mod swagger;
 mod throttle;
+mod transfers;
 mod twins;
 mod webhook;
 mod websocket;

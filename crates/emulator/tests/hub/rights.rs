@@ -55,6 +55,10 @@ async fn operations_by_policy() {
         (Method::GET, "/jobs/v2/j", CONNECT),
         (Method::PUT, "/jobs/v2/j", CONNECT),
         (Method::POST, "/jobs/v2/j/cancel", CONNECT),
+        (Method::POST, "/jobs/create", WRITE),
+        (Method::GET, "/jobs", WRITE),
+        (Method::GET, "/jobs/j", WRITE),
+        (Method::DELETE, "/jobs/j", WRITE),
     ];
     for policy in POLICIES {
         let backend = Backend::with_policy(&hub, policy);

@@ -21,6 +21,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE")]
     import: Option<PathBuf>,
 
+    /// Take import and export jobs (`/jobs/create`): the folders in this folder are their blob containers
+    #[arg(long, value_name = "FOLDER")]
+    blob_dir: Option<PathBuf>,
+
     /// Write all identities with their keys and twins to this file at the end, as the service's export does
     #[arg(long, value_name = "FILE")]
     pub(super) export: Option<PathBuf>,
@@ -34,6 +38,7 @@ impl Args {
     pub(super) fn apply(self, options: &mut Options) {
         options.seed_file = self.seed_file;
         options.import = self.import;
+        options.blob_dir = self.blob_dir;
         options.faults_script = self.faults_script;
     }
 }
