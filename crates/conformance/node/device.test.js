@@ -167,6 +167,31 @@ test("a device with a certificate", async (t) => {
   }
 });
 
+test("a device with a certificate of an authority", async (t) => {
+  const cert = readFileSync(process.env.SIGNED_CERTIFICATE_FILE, "utf8");
+  const key = readFileSync(process.env.SIGNED_KEY_FILE, "utf8");
+  const signed = process.env.SIGNED_DEVICE;
+  const other = hub.unique("device");
+  for (const deviceId of [signed, other]) {
+    await registry.create({ deviceId, authentication: { type: "certificateAuthority" } });
+  }
+  for (const transport of [Mqtt, MqttWs]) {
+    for (const deviceId of [signed, other]) {
+      const device = Client.fromConnectionString(`HostName=${hub.HOST};DeviceId=${deviceId};x509=true`, transport);
+      device.on("error", () => {});
+      device.setRetryPolicy(new NoRetry());
+      t.after(() => device.close().catch(() => {}));
+      await device.setOptions({ ca: hub.CA, cert, key });
+      if (deviceId === other) {
+        await assert.rejects(device.open(), { name: "UnauthorizedError" });
+        continue;
+      }
+      await device.open();
+      assert.equal((await device.getTwin()).properties.desired.$version, 1);
+    }
+  }
+});
+
 test("messages for the device", async (t) => {
   for (const transport of [Mqtt, MqttWs]) {
     const deviceId = await hub.makeDevice();

@@ -175,6 +175,23 @@ class Connections(unittest.TestCase):
             owner.connect()
             self.assertTrue(owner.connected)
 
+    def test_a_key_without_a_connection_string(self):
+        for name, options in TRANSPORTS.items():
+            for key, welcome in ((KEY, True), (hub.base64.b64encode(b"a key that nobody knows").decode(), False)):
+                with self.subTest(name, welcome=welcome):
+                    owner = IoTHubDeviceClient.create_from_symmetric_key(
+                        key, hub.HOST, self.device, server_verification_cert=hub.CA, connection_retry=False, **options
+                    )
+                    self.addCleanup(owner.shutdown)
+                    if not welcome:
+                        with self.assertRaises(exceptions.CredentialError):
+                            owner.connect()
+                        continue
+                    owner.connect()
+                    before = meter("telemetry")
+                    owner.send_message("text")
+                    self.assertEqual(meter("telemetry"), before + 1)
+
     def test_a_token_that_runs_out(self):
         def sign(seconds):
             return hub.token(f"{hub.HOST}/devices/{self.device}", int(time.time()) + seconds)

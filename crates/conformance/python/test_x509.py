@@ -24,10 +24,10 @@ class Certificates(unittest.TestCase):
     def setUp(self):
         self.registry = hub.registry()
 
-    def client(self, device, module=None, **options):
+    def client(self, device, module=None, files=(CERTIFICATE, KEY_FILE), **options):
         kind, more = (IoTHubDeviceClient, {}) if module is None else (IoTHubModuleClient, {"module_id": module})
         made = kind.create_from_x509_certificate(
-            x509=X509(CERTIFICATE, KEY_FILE), hostname=hub.HOST, device_id=device,
+            x509=X509(*files), hostname=hub.HOST, device_id=device,
             server_verification_cert=hub.CA, connection_retry=False, **more, **options,
         )
         self.addCleanup(made.shutdown)
@@ -56,6 +56,21 @@ class Certificates(unittest.TestCase):
         client = self.client(device, "filter")
         client.connect()
         self.assertEqual(client.get_twin()["desired"], {"$version": 1})
+
+    def test_an_authority_vouches_for_the_name_it_signed(self):
+        device = os.environ["SIGNED_DEVICE"]
+        signed = os.environ["SIGNED_CERTIFICATE_FILE"], os.environ["SIGNED_KEY_FILE"]
+        self.registry.create_device_with_certificate_authority(device, "enabled")
+        other = hub.unique("device")
+        self.registry.create_device_with_certificate_authority(other, "enabled")
+        for transport, options in TRANSPORTS.items():
+            with self.subTest(transport):
+                client = self.client(device, files=signed, **options)
+                client.connect()
+                self.assertEqual(client.get_twin()["desired"], {"$version": 1})
+                for name, files in ((other, signed), (device, (CERTIFICATE, KEY_FILE))):
+                    with self.assertRaises(exceptions.CredentialError):
+                        self.client(name, files=files, **options).connect()
 
     def test_who_is_not_let_in(self):
         for transport, options in TRANSPORTS.items():

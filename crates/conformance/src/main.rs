@@ -8,9 +8,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
 /// What `--print-env` prints last: everything before it has been read when it is there.
 const LAST: &str = "IOTHUB_RESOURCE_ID";
+
+/// The certificate of the authority whose devices the emulator knows, in its folder.
+const AUTHORITY: &str = "devices-ca.pem";
+/// Whom that authority has signed for.
+const SIGNED_DEVICE: &str = "signed-device";
 
 /// Brings up a loopback interface where there is no `ip` program: SIOCSIFFLAGS with IFF_UP and IFF_RUNNING.
 const LOOPBACK_UP: &str = "import fcntl, socket, struct; \
@@ -30,13 +36,22 @@ fn run(words: Vec<OsString>) -> Result<ExitCode> {
     let Some((program, args)) = words.split_first() else { bail!("usage: with-hub COMMAND…") };
     loopback_up()?;
     let folder = tempfile::tempdir().context("no folder for the emulator")?;
-    let mut hub = Hub::start(folder.path())?;
+    let own = devices(folder.path()).context("no certificates for devices")?;
+    let blobs = folder.path().join("blobs");
+    std::fs::create_dir(&blobs).context("no folder for blob containers")?;
+    let mut hub = Hub::start(folder.path(), &blobs)?;
     let variables = hub.variables()?;
     let ca_file = folder.path().join("ca.pem");
     // How Python's `requests` and Node learn whom to trust; both read it before a script's first line.
     let trust = [("REQUESTS_CA_BUNDLE", &ca_file), ("NODE_EXTRA_CA_CERTS", &ca_file)];
-    let own = certificate(folder.path()).context("no certificate for devices")?;
-    let status = Command::new(program).args(args).envs(variables).envs(trust).envs(own).status();
+    let status = Command::new(program)
+        .args(args)
+        .envs(variables)
+        .envs(trust)
+        .envs(own)
+        .env("SIGNED_DEVICE", SIGNED_DEVICE)
+        .env("BLOB_DIR", &blobs)
+        .status();
     let status = status.with_context(|| format!("cannot start {}", program.to_string_lossy()))?;
     if let Some(ended) = hub.0.try_wait()? {
         bail!("the emulator ended by itself: {ended}");
@@ -60,13 +75,30 @@ fn loopback_up() -> Result<()> {
     bail!("cannot bring up the loopback interface; neither `ip` nor `python3` could")
 }
 
-/// A self-signed certificate and its key, as files: what a device with thumbprints logs in with.
-fn certificate(folder: &Path) -> Result<[(&'static str, PathBuf); 2]> {
-    let made = rcgen::generate_simple_self_signed(["device".to_owned()])?;
-    let files = [("DEVICE_CERTIFICATE_FILE", "device.pem"), ("DEVICE_KEY_FILE", "device.key")];
-    let files = files.map(|(variable, name)| (variable, folder.join(name)));
-    std::fs::write(&files[0].1, made.cert.pem())?;
-    std::fs::write(&files[1].1, made.signing_key.serialize_pem())?;
+/// What devices log in with, as files: a certificate for thumbprints, and one that [`AUTHORITY`] signed for [`SIGNED_DEVICE`].
+fn devices(folder: &Path) -> Result<Vec<(&'static str, PathBuf)>> {
+    let own = rcgen::generate_simple_self_signed(["device".to_owned()])?;
+    let mut authority = CertificateParams::default();
+    authority.distinguished_name.push(DnType::CommonName, "an authority of the test");
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority_key = KeyPair::generate()?;
+    let authority_pem = authority.self_signed(&authority_key)?.pem();
+    let mut device = CertificateParams::default();
+    device.distinguished_name.push(DnType::CommonName, SIGNED_DEVICE);
+    let key = KeyPair::generate()?;
+    let signed = device.signed_by(&key, &Issuer::new(authority, authority_key))?;
+    std::fs::write(folder.join(AUTHORITY), authority_pem)?;
+    let mut files = Vec::new();
+    for (variable, name, content) in [
+        ("DEVICE_CERTIFICATE_FILE", "device.pem", own.cert.pem()),
+        ("DEVICE_KEY_FILE", "device.key", own.signing_key.serialize_pem()),
+        ("SIGNED_CERTIFICATE_FILE", "signed.pem", signed.pem()),
+        ("SIGNED_KEY_FILE", "signed.key", key.serialize_pem()),
+    ] {
+        let path = folder.join(name);
+        std::fs::write(&path, content)?;
+        files.push((variable, path));
+    }
     Ok(files)
 }
 
@@ -74,11 +106,12 @@ fn certificate(folder: &Path) -> Result<[(&'static str, PathBuf); 2]> {
 struct Hub(Child);
 
 impl Hub {
-    fn start(folder: &Path) -> Result<Self> {
+    fn start(folder: &Path, blobs: &Path) -> Result<Self> {
         let program =
             std::env::var_os("IOTEDGE_HA_BIN").context("IOTEDGE_HA_BIN does not name the emulator's program")?;
         let mut command = Command::new(program);
         command.args(["emulator", "--print-env", "--https-port=443", "--mqtt-port=8883", "--state"]).arg(folder);
+        command.arg("--device-ca").arg(folder.join(AUTHORITY)).arg("--blob-dir").arg(blobs);
         Ok(Self(command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot start the emulator")?))
     }
 

@@ -59,6 +59,11 @@ fn python_jobs() {
 }
 
 #[test]
+fn python_transfers() {
+    python("transfers");
+}
+
+#[test]
 fn node_registry() {
     node("registry");
 }
@@ -76,6 +81,11 @@ fn node_device() {
 #[test]
 fn node_jobs() {
     node("jobs");
+}
+
+#[test]
+fn node_transfers() {
+    node("transfers");
 }
 
 #[test]
