@@ -20,7 +20,7 @@ async fn hub() -> Running {
 #[tokio::test]
 async fn operations_by_policy() {
     let hub = hub().await;
-    let operations: [(Method, &str, &[&str]); 34] = [
+    let operations: &[(Method, &str, &[&str])] = &[
         (Method::GET, "/devices", READ),
         (Method::POST, "/devices", WRITE),
         (Method::GET, "/devices/edge-a", READ),
@@ -62,7 +62,7 @@ async fn operations_by_policy() {
     ];
     for policy in POLICIES {
         let backend = Backend::with_policy(&hub, policy);
-        for (method, path, allowed) in &operations {
+        for (method, path, allowed) in operations {
             let body: Option<Value> = (*method != Method::GET).then(|| json!({}));
             let answer = backend.call(method.clone(), path, None, body).await;
             assert_eq!(answer.status != 401, allowed.contains(&policy), "{policy}: {method} {path} {}", answer.body);
