@@ -2,6 +2,9 @@
 //!
 //! Knows the programs from outside, as their users do: command lines, exit codes, what they print and what they leave behind.
 
+pub mod guide;
+
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -47,9 +50,15 @@ impl Stage {
 
     /// `iotedge-ha` with these arguments, in a clean environment.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(program());
+        let mut command = self.bare(program());
+        command.args(args);
         command
-            .args(args)
+    }
+
+    /// Another program in the same clean environment.
+    pub fn bare(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("TMPDIR", self.folder())
