@@ -148,7 +148,7 @@ impl fmt::Debug for Client {
     }
 }
 
-fn http_client(host: &str, options: &Options) -> Result<reqwest::Client, Error> {
+pub(crate) fn http_client(host: &str, options: &Options) -> Result<reqwest::Client, Error> {
     // Fails only when a provider is installed already, which is just as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut builder = reqwest::Client::builder()

@@ -12,6 +12,7 @@ mod call;
 mod client;
 mod credential;
 mod error;
+pub mod management;
 mod retry;
 mod sku;
 

@@ -32,6 +32,7 @@ pub(crate) struct Request {
 
 pub(crate) struct Stub {
     address: SocketAddr,
+    script: Arc<Mutex<VecDeque<Reply>>>,
     requests: Arc<Mutex<Vec<Request>>>,
     server: JoinHandle<()>,
 }
@@ -69,13 +70,22 @@ impl Stub {
         let address = listener.local_addr().unwrap();
         let script = Arc::new(Mutex::new(script.into_iter().collect::<VecDeque<_>>()));
         let requests = Arc::new(Mutex::new(Vec::new()));
-        let seen = Arc::clone(&requests);
+        let (seen, replies) = (Arc::clone(&requests), Arc::clone(&script));
         let server = tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
-                tokio::spawn(serve(socket, Arc::clone(&script), Arc::clone(&seen)));
+                tokio::spawn(serve(socket, Arc::clone(&replies), Arc::clone(&seen)));
             }
         });
-        Stub { address, requests, server }
+        Stub { address, script, requests, server }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// More of the script, which may name the address.
+    pub(crate) fn go_on(&self, script: impl IntoIterator<Item = Reply>) {
+        self.script.lock().unwrap().extend(script);
     }
 
     pub(crate) fn connection_string(&self) -> ConnectionString {
