@@ -15,7 +15,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("iotedge-ha-emulator", &["iotedge-ha-wire"]),
     ("iotedge-ha-edge", &["iotedge-ha-wire", "iotedge-ha-iothub"]),
     ("iotedge-ha-agent", &["iotedge-ha-core", "iotedge-ha-protocol", "iotedge-ha-wire"]),
-    ("iotedge-ha-controller", &["iotedge-ha-core", "iotedge-ha-protocol", "iotedge-ha-wire", "iotedge-ha-iothub"]),
+    ("iotedge-ha-deployment", &["iotedge-ha-wire"]),
+    (
+        "iotedge-ha-controller",
+        &["iotedge-ha-core", "iotedge-ha-protocol", "iotedge-ha-wire", "iotedge-ha-iothub", "iotedge-ha-deployment"],
+    ),
     (
         "iotedge-ha",
         &[
@@ -26,6 +30,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "iotedge-ha-emulator",
             "iotedge-ha-edge",
             "iotedge-ha-agent",
+            "iotedge-ha-deployment",
             "iotedge-ha-controller",
         ],
     ),
@@ -53,6 +58,7 @@ const REFUSED: &[(&str, &[&str], &str)] = &[
     ),
     ("iotedge-ha-protocol", &["tokio", "reqwest", "rand"], "protocol only encodes and decodes"),
     ("iotedge-ha-wire", &["tokio", "reqwest", "rand"], "wire only encodes and decodes"),
+    ("iotedge-ha-deployment", &["tokio", "reqwest", "rand"], "deployment only reads and compares"),
 ];
 
 /// Crates that must appear nowhere in the tree.
