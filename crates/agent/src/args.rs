@@ -60,6 +60,10 @@ pub struct AgentArgs {
     #[arg(long, value_name = "ADDRESS:PORT", env = "HA_AGENT_HTTP_ADDR")]
     pub http_addr: Option<SocketAddr>,
 
+    /// Take messages of the workload at POST /v1/messages and send them to the hub, stamped with the term
+    #[arg(long, env = "HA_AGENT_MESSAGES")]
+    pub messages: bool,
+
     /// Keep a file that says whether the workload is to be active
     #[arg(long, value_name = "FILE", env = "HA_AGENT_STATE_FILE")]
     pub state_file: Option<PathBuf>,

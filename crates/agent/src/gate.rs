@@ -17,6 +17,7 @@ use ha_core::ids::Term;
 use ha_core::time::{Millis, Time};
 use serde::{Deserialize, Serialize};
 
+pub use self::http::Outlet;
 pub use self::work::{GateHandle, start};
 use crate::keeper::KeeperArgs;
 
@@ -53,6 +54,8 @@ pub struct ExecSettings {
 pub struct HttpSettings {
     /// The address; port 0 takes a free one.
     pub listen: std::net::SocketAddr,
+    /// Whether messages of the workload are taken.
+    pub messages: bool,
 }
 
 /// What the agent asks of its gate.

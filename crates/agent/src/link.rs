@@ -4,6 +4,7 @@
 
 pub mod identity;
 mod mqtt;
+mod outgoing;
 mod session;
 mod transport;
 mod twin;
@@ -18,6 +19,8 @@ use tokio::task::JoinHandle;
 
 use self::identity::Identity;
 use self::mqtt::Login;
+use self::outgoing::InFlight;
+pub use self::outgoing::{MESSAGES_MAX, Message, Outcome, channel as messages};
 use self::session::{Connected, Ended, Limits, Session};
 pub use self::transport::{Carrier, Endpoint};
 use self::twin::{Timings, Twin};
@@ -121,6 +124,7 @@ const GOODBYE: Duration = Duration::from_secs(2);
 struct Outbox {
     answers: mpsc::UnboundedReceiver<CallAnswer>,
     reported: watch::Receiver<Option<Value>>,
+    messages: mpsc::Receiver<Message>,
     news: mpsc::UnboundedSender<News>,
 }
 
@@ -128,13 +132,33 @@ impl Outbox {
     fn tell(&self, news: News) {
         let _ = self.news.send(news);
     }
+
+    /// Returns when the agent stops. Answers that come while there is no connection have nowhere to go.
+    async fn stopped(&mut self) {
+        while self.answers.recv().await.is_some() {}
+    }
+
+    /// The same, refusing messages.
+    async fn stopped_refusing(&mut self) {
+        loop {
+            tokio::select! {
+                answer = self.answers.recv() => if answer.is_none() { return },
+                Some(message) = self.messages.recv() => drop(message.outcome.send(Outcome::NotSent)),
+            }
+        }
+    }
 }
 
 /// Starts to keep the line.
-pub fn start(identity: Identity, settings: LinkSettings, news: mpsc::UnboundedSender<News>) -> LinkHandle {
+pub fn start(
+    identity: Identity,
+    settings: LinkSettings,
+    news: mpsc::UnboundedSender<News>,
+    messages: mpsc::Receiver<Message>,
+) -> LinkHandle {
     let (answers, answers_rx) = mpsc::unbounded_channel();
     let (reported, reported_rx) = watch::channel(None);
-    let outbox = Outbox { answers: answers_rx, reported: reported_rx, news };
+    let outbox = Outbox { answers: answers_rx, reported: reported_rx, messages, news };
     let task = tokio::spawn(keep(identity, settings, outbox));
     LinkHandle { answers, reported, task }
 }
@@ -179,16 +203,8 @@ fn backoff(tries: u32, max: Duration) -> Duration {
     ceiling.mul_f64(rand::random_range(0.1..1.0))
 }
 
-/// Answers that come while there is no connection have nowhere to go.
 async fn wait_unless_stopped(outbox: &mut Outbox, wait: Duration) -> bool {
-    let over = tokio::time::sleep(wait);
-    tokio::pin!(over);
-    loop {
-        tokio::select! {
-            () = &mut over => return true,
-            answer = outbox.answers.recv() => if answer.is_none() { return false },
-        }
-    }
+    tokio::time::timeout(wait, outbox.stopped_refusing()).await.is_err()
 }
 
 async fn run_once(
@@ -200,7 +216,8 @@ async fn run_once(
 ) -> Ended {
     let connected = tokio::select! {
         connected = connect(identity, settings) => connected,
-        () = stopped(&mut outbox.answers) => return Ended::Stopped,
+        // Messages wait: a connection is made in a moment, as when the token is renewed, or they are refused after it.
+        () = outbox.stopped() => return Ended::Stopped,
     };
     match connected {
         Ok((Connected { transport, mqtt, early }, renew_at)) => {
@@ -208,14 +225,13 @@ async fn run_once(
             outbox.tell(News::Up);
             let write_timeout = WRITE_TIMEOUT;
             outbox.reported.mark_changed();
-            Session { number, transport, mqtt, twin, outbox, write_timeout }.serve(early, renew_at).await
+            let from = (identity.device().to_owned(), identity.module().to_owned());
+            let in_flight = InFlight::default();
+            let session = Session { number, from, transport, mqtt, twin, outbox, in_flight, write_timeout };
+            session.serve(early, renew_at).await
         }
         Err(ended) => ended,
     }
-}
-
-async fn stopped(answers: &mut mpsc::UnboundedReceiver<CallAnswer>) {
-    while answers.recv().await.is_some() {}
 }
 
 async fn connect(identity: &Identity, settings: &LinkSettings) -> Result<(Connected, Instant), Ended> {

@@ -21,7 +21,7 @@ use self::signals::Signals;
 use self::wellness::Wellness;
 use crate::args::AgentArgs;
 use crate::clock::{BootSleep, JumpWatch, boot_now, wall_now};
-use crate::gate::{self, GateFact, GateHandle, GateOrder};
+use crate::gate::{self, GateFact, GateHandle, GateOrder, Outlet};
 use crate::link::{self, Call, CallAnswer, CallRoute, LinkHandle, News};
 use crate::probe::{self, Opinion};
 use crate::settings::{Settings, TwinSettings};
@@ -42,12 +42,14 @@ pub async fn run(args: &AgentArgs) -> Result<(), Error> {
     let sleep = BootSleep::new().map_err(Error::Signals)?;
     let (gate_facts_tx, gate_facts) = mpsc::unbounded_channel();
     let (state_tx, state_rx) = watch::channel(Value::Null);
-    let gate = gate::start(&settings.gate, gate_facts_tx, state_rx).await.map_err(Error::Gate)?;
+    let (messages_tx, messages) = link::messages();
+    let outlet = Outlet { pool: settings.pool.clone(), link: messages_tx };
+    let gate = gate::start(&settings.gate, gate_facts_tx, state_rx, outlet).await.map_err(Error::Gate)?;
     if let Some(address) = gate.http_address() {
         tracing::info!(%address, "the gate's HTTP server listens");
     }
     let (news_tx, news) = mpsc::unbounded_channel();
-    let link = link::start(identity, settings.link.clone(), news_tx);
+    let link = link::start(identity, settings.link.clone(), news_tx, messages);
     let (opinions_tx, opinions) = mpsc::unbounded_channel();
     let mut inputs = Inputs { gate_facts, news, opinions };
     let mut agent = Agent::new(settings, member, gate, link, state_tx, &opinions_tx);

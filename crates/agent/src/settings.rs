@@ -161,7 +161,14 @@ fn gate(
     pool: &PoolName,
     credentials: &Credentials,
 ) -> Result<GateSettings, Error> {
-    let http = args.http_addr.or(file.http_listen).map(|listen| HttpSettings { listen });
+    let messages = args.messages || file.messages;
+    let http = args.http_addr.or(file.http_listen).map(|listen| HttpSettings { listen, messages });
+    if messages && http.is_none() {
+        return Err(Error::Bad {
+            what: "there is no place at which messages could be taken".to_owned(),
+            hint: "give --http-addr ADDRESS:PORT, or set gate.http_listen",
+        });
+    }
     let notice_file = args.state_file.clone().or(file.state_file.clone());
     let workload =
         if args.workload.is_empty() { file.command.iter().map(Into::into).collect() } else { args.workload.clone() };
@@ -280,6 +287,13 @@ mod tests {
             ],
         );
         check(
+            AgentArgs { messages: true, ..args() },
+            "",
+            expect![
+                "there is no place at which messages could be taken; give --http-addr ADDRESS:PORT, or set gate.http_listen"
+            ],
+        );
+        check(
             AgentArgs { stop_ms: Some(1), ..args() },
             "",
             expect!["gate.stop_ms = 1 is outside 50..=600000; docs/reference/agent.md says what each setting means"],
@@ -292,7 +306,7 @@ mod tests {
             args(),
             "pool = \"press_1\"\n[gate]\nstopMs = 5\n",
             expect![
-                "agent.toml:3: unknown field `stopMs`, expected one of `stop_ms`, `settle_ms`, `kill_margin_ms`, `http_listen`, `state_file`, `command`, `restart`, `restart_min_ms`, `restart_max_ms`"
+                "agent.toml:3: unknown field `stopMs`, expected one of `stop_ms`, `settle_ms`, `kill_margin_ms`, `http_listen`, `messages`, `state_file`, `command`, `restart`, `restart_min_ms`, `restart_max_ms`"
             ],
         );
         check(

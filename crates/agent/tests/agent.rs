@@ -383,6 +383,51 @@ async fn readers_of_http_and_file_follow_and_can_say_that_they_stopped() {
 }
 
 #[tokio::test]
+async fn messages_carry_the_term_under_which_they_were_taken() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let settings = folder.path().join("agent.toml");
+    let quick = "[hub]\nkeep_alive_s = 1\nping_timeout_ms = 500\nconnect_timeout_ms = 1000\nreconnect_max_ms = 60000\n";
+    fs::write(&settings, format!("{quick}[gate]\nmessages = true\nhttp_listen = \"{free}\"\n")).unwrap();
+    let world = World::start(&["--config", settings.to_str().unwrap()], &[]).await;
+    let mut heard = world.hub.messages();
+    let client = reqwest::Client::new();
+    let post = async |query: &str, headers: &[(&str, &str)], body: Vec<u8>| {
+        let mut request = client.post(format!("http://{free}/v1/messages{query}")).body(body);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = request.send().await.unwrap();
+        (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
+    };
+    let nonce = world.standby().await;
+    let (status, said) = post("", &[], b"early".to_vec()).await;
+    assert_eq!((status, &said["sent"], &said["error"]), (409, &json!("no"), &json!("this device is not active")));
+
+    world.active(6, nonce).await;
+    let headers = [("content-type", "application/json"), ("iothub-app-level", "high"), ("iothub-messageid", "m1")];
+    let (status, said) = post("?output=advice", &headers, b"{\"v\":1}".to_vec()).await;
+    assert_eq!((status, said), (200, json!({ "sent": "yes", "term": 6 })));
+    let message = heard.recv().await.unwrap();
+    assert_eq!((message.from.to_string().as_str(), &message.body[..]), ("edge-1/ha-agent", &b"{\"v\":1}"[..]));
+    let property =
+        |name: &str| message.properties.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+    let stamped = [property("ha-pool"), property("ha-term"), property("level"), property("$.mid"), property("$.on")];
+    assert_eq!(stamped, [Some("press_1"), Some("6"), Some("high"), Some("m1"), Some("advice")]);
+
+    assert_eq!(post("", &[("iothub-app-ha-term", "9")], vec![]).await.0, 400);
+    assert_eq!(post("?exit=advice", &[], vec![]).await.0, 400);
+    assert_eq!(post("", &[], vec![b'x'; 256 * 1024]).await.0, 413);
+    assert_eq!(post("", &[], vec![b'x'; 300 * 1024]).await.0, 413);
+
+    world.hub.faults().set_device(DEVICE, DeviceFault { cut: Some(Cut::Both), ..DeviceFault::default() });
+    let (status, said) = post("", &[], b"lost?".to_vec()).await;
+    assert_eq!((status, &said["sent"], &said["term"]), (504, &json!("unknown"), &json!(6)));
+    let (status, said) = post("", &[], b"not sent".to_vec()).await;
+    assert_eq!((status, &said["sent"]), (503, &json!("no")), "{said}");
+}
+
+#[tokio::test]
 async fn a_cut_line_ends_the_lease_and_is_found_again_when_healed() {
     let folder = tempfile::tempdir().unwrap();
     let settings = folder.path().join("agent.toml");

@@ -1,5 +1,7 @@
 //! The notice over HTTP.
 
+mod messages;
+
 use std::convert::Infallible;
 use std::sync::Arc;
 
@@ -16,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
+pub use self::messages::Outlet;
 use super::Notice;
 use crate::clock::boot_now;
 
@@ -25,8 +28,9 @@ pub(super) async fn serve(
     notice: watch::Receiver<Notice>,
     state: watch::Receiver<serde_json::Value>,
     acks: mpsc::UnboundedSender<Term>,
+    outlet: Option<Outlet>,
 ) {
-    let shared = Shared { notice, state, acks, watchers: Arc::new(Semaphore::new(WATCHERS_MAX)) };
+    let shared = Shared { notice, state, acks, outlet, watchers: Arc::new(Semaphore::new(WATCHERS_MAX)) };
     if let Err(error) = axum::serve(listener, router(shared)).await {
         tracing::error!(%error, "the gate's HTTP server ended");
     }
@@ -40,6 +44,7 @@ struct Shared {
     notice: watch::Receiver<Notice>,
     state: watch::Receiver<serde_json::Value>,
     acks: mpsc::UnboundedSender<Term>,
+    outlet: Option<Outlet>,
     watchers: Arc<Semaphore>,
 }
 
@@ -49,6 +54,7 @@ fn router(shared: Shared) -> Router {
         .route("/v1/state", get(state))
         .route("/v1/watch", get(watch_changes))
         .route("/v1/stopped", post(stopped))
+        .route("/v1/messages", post(messages::post).layer(DefaultBodyLimit::max(messages::MESSAGE_BYTES_MAX)))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(shared)
 }

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use super::combine::{self, Combined, Part};
 use super::exec::ExecFact;
 use super::notice::{self, Notices};
-use super::{GateFact, GateOrder, GateSettings, Notice, exec, file, http};
+use super::{GateFact, GateOrder, GateSettings, Notice, Outlet, exec, file, http};
 use crate::clock::{BootSleep, boot_now};
 
 /// The agent's end of a gate that works in tasks of its own. Dropping it ends the workload at once.
@@ -39,11 +39,12 @@ impl GateHandle {
     }
 }
 
-/// Starts the gate, closed. `state` is what `/v1/state` shows.
+/// Starts the gate, closed. `state` is what `/v1/state` shows; messages leave by `outlet`, if they are taken.
 pub async fn start(
     settings: &GateSettings,
     facts: mpsc::UnboundedSender<GateFact>,
     state: watch::Receiver<serde_json::Value>,
+    outlet: Outlet,
 ) -> io::Result<GateHandle> {
     let mut tasks = JoinSet::new();
     let (orders_tx, orders) = mpsc::unbounded_channel();
@@ -64,7 +65,8 @@ pub async fn start(
     if let Some(settings) = &settings.http {
         let listener = tokio::net::TcpListener::bind(settings.listen).await?;
         http = Some(listener.local_addr()?);
-        ends.abort.push(tokio::spawn(http::serve(listener, notice_rx, state, acks_tx)).abort_handle());
+        let outlet = settings.messages.then_some(outlet);
+        ends.abort.push(tokio::spawn(http::serve(listener, notice_rx, state, acks_tx, outlet)).abort_handle());
     }
     let has_notice = settings.http.is_some() || settings.file.is_some();
     let parts = [has_notice.then_some(Part::Notice), exec.is_some().then_some(Part::Exec)];

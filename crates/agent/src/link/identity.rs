@@ -115,6 +115,11 @@ impl Identity {
         &self.device
     }
 
+    /// The module.
+    pub fn module(&self) -> &str {
+        &self.module
+    }
+
     /// The hub's name.
     pub fn hub(&self) -> &str {
         &self.hub

@@ -34,6 +34,10 @@ pub(super) enum Heard {
         topic: String,
         payload: Vec<u8>,
     },
+    /// The hub has what was published under this packet id.
+    Acknowledged {
+        packet_id: u16,
+    },
     /// Nothing more will come of this connection.
     Broken(String),
 }
@@ -83,6 +87,15 @@ impl Mqtt {
         let events = self.connection.checked_send(publish);
         self.take(events);
         Ok(())
+    }
+
+    /// At QoS 1: [`Heard::Acknowledged`] comes with the packet id returned.
+    pub(super) fn publish_acknowledged(&mut self, topic: &str, payload: Vec<u8>) -> Result<u16, MqttError> {
+        let packet_id = self.connection.acquire_packet_id()?;
+        let publish = v3::Publish::builder().topic_name(topic)?.qos(Qos::AtLeastOnce).packet_id(packet_id);
+        let events = self.connection.checked_send(publish.payload(payload).build()?);
+        self.take(events);
+        Ok(packet_id)
     }
 
     pub(super) fn disconnect(&mut self) {
@@ -158,6 +171,7 @@ impl Mqtt {
                 let ok = !suback.return_codes().contains(&SubackReturnCode::Failure);
                 Some(Heard::Subscribed { ok })
             }
+            Packet::V3_1_1Puback(puback) => Some(Heard::Acknowledged { packet_id: puback.packet_id() }),
             Packet::V3_1_1Publish(publish) => {
                 self.acknowledge(&publish);
                 let payload = publish.payload().as_slice().to_vec();

@@ -8,6 +8,7 @@ use ha_wire::topics::{Filter, FromDevice, RequestId, ToDevice};
 use tokio::time::{sleep_until, timeout};
 
 use super::mqtt::{Heard, Login, Mqtt};
+use super::outgoing::{InFlight, Message};
 use super::transport::{Endpoint, Transport};
 use super::twin::{self, Twin};
 use super::{Call, CallRoute, News, Outbox};
@@ -30,10 +31,13 @@ pub(super) struct Limits {
 pub(super) struct Session<'a> {
     /// Counts the connections: answers to calls of an earlier one are void.
     pub(super) number: u64,
+    /// Device and module, as topics name them.
+    pub(super) from: (String, String),
     pub(super) transport: Transport,
     pub(super) mqtt: Mqtt,
     pub(super) twin: &'a mut Twin,
     pub(super) outbox: &'a mut Outbox,
+    pub(super) in_flight: InFlight,
     pub(super) write_timeout: Duration,
 }
 
@@ -46,6 +50,8 @@ pub(super) struct Connected {
 }
 
 const FILTERS: [Filter; 3] = [Filter::TwinAnswers, Filter::DesiredChanges, Filter::MethodCalls];
+
+const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(5);
 
 type Step<T> = Result<T, Ended>;
 
@@ -79,6 +85,7 @@ pub(super) async fn connect(
                     Heard::Subscribed { ok: true } => missing -= 1,
                     Heard::Subscribed { ok: false } => return Err(lost("the hub refused a subscription")),
                     Heard::Refused(why) | Heard::Broken(why) => return Err(lost(why)),
+                    Heard::Acknowledged { .. } => {}
                     message @ Heard::Message { .. } => early.push(message),
                 }
             }
@@ -90,7 +97,7 @@ pub(super) async fn connect(
 
 impl Session<'_> {
     /// Serves until the connection ends or the token has to be renewed.
-    pub(super) async fn serve(&mut self, early: Vec<Heard>, renew_at: Instant) -> Ended {
+    pub(super) async fn serve(mut self, early: Vec<Heard>, renew_at: Instant) -> Ended {
         match self.work(early, renew_at).await {
             Ok(never) => never,
             Err(ended) => ended,
@@ -105,7 +112,9 @@ impl Session<'_> {
         self.twin_acts(acts)?;
         loop {
             self.flush().await?;
-            let wake = [self.mqtt.next_wake(), self.twin.next_wake(), Some(renew_at)].into_iter().flatten().min();
+            let renewal = self.renewal(renew_at);
+            let wake = [self.mqtt.next_wake(), self.twin.next_wake(), Some(renewal)].into_iter().flatten().min();
+            let takes_messages = self.in_flight.has_room() && Instant::now() < renew_at;
             tokio::select! {
                 bytes = self.transport.read() => {
                     let bytes = bytes.map_err(|error| lost(format!("the connection broke: {error}")))?;
@@ -125,9 +134,28 @@ impl Session<'_> {
                     let acts = report.map_or_else(Vec::new, |report| self.twin.want(Instant::now(), report));
                     self.twin_acts(acts)?;
                 }
-                () = sleep_to(wake) => self.time_passed(renew_at).await?,
+                Some(message) = self.outbox.messages.recv(), if takes_messages => self.send(message)?,
+                () = sleep_to(wake) => self.time_passed(renewal).await?,
             }
         }
+    }
+
+    /// What was sent and not acknowledged gets a moment before the connection is replaced.
+    fn renewal(&self, renew_at: Instant) -> Instant {
+        if self.in_flight.is_empty() { renew_at } else { renew_at + ACKNOWLEDGED_WITHIN }
+    }
+
+    /// One that nobody waits for any more is not sent.
+    fn send(&mut self, message: Message) -> Step<()> {
+        let Message { properties, payload, outcome } = message;
+        if outcome.is_closed() {
+            return Ok(());
+        }
+        let (device, module) = self.from.clone();
+        let topic = FromDevice::Event { device, module: Some(module), properties };
+        let packet_id = self.mqtt.publish_acknowledged(&topic.to_string(), payload);
+        self.in_flight.sent(packet_id.map_err(|error| lost(format!("cannot publish: {error:?}")))?, outcome);
+        Ok(())
     }
 
     async fn time_passed(&mut self, renew_at: Instant) -> Step<()> {
@@ -154,6 +182,10 @@ impl Session<'_> {
         match heard {
             Heard::Message { topic, payload } => self.message(&topic, &payload),
             Heard::Broken(why) | Heard::Refused(why) => Err(lost(why)),
+            Heard::Acknowledged { packet_id } => {
+                self.in_flight.acknowledged(packet_id);
+                Ok(())
+            }
             Heard::Accepted | Heard::Subscribed { .. } => Ok(()),
         }
     }

@@ -114,6 +114,8 @@ pub(super) struct GateFile {
     pub(super) kill_margin_ms: Option<u64>,
     /// Serve `GET /active` and others on this address, such as `127.0.0.1:8480`.
     pub(super) http_listen: Option<SocketAddr>,
+    /// Take messages of the workload at `POST /v1/messages`, where `http_listen` serves, and send them to the hub, stamped with the term.
+    pub(super) messages: bool,
     /// Keep a file that says whether the workload is to be active.
     pub(super) state_file: Option<PathBuf>,
     /// The workload: run while this member holds the lease, and at no other time.
@@ -133,6 +135,7 @@ impl Default for GateFile {
             settle_ms: None,
             kill_margin_ms: None,
             http_listen: None,
+            messages: false,
             state_file: None,
             command: Vec::new(),
             restart: RestartPolicy::Always,
