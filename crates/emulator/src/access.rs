@@ -8,6 +8,8 @@ mod jwt;
 mod policies;
 mod roles;
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use ha_wire::SharedAccessKey;
 use ha_wire::sas::Token;
 use jiff::Timestamp;
@@ -17,7 +19,7 @@ pub(crate) use device::{Credentials, Granted};
 pub(crate) use entra::{Audience, Bearer, Refused};
 pub use entra::{Authority, Entra, Principal};
 pub(crate) use issuer::{Issuer, LIFETIME_S, Request as TokenRequest, fresh_key, issuer_url};
-pub(crate) use policies::{Policies, Policy, Right};
+pub(crate) use policies::{Policies, Policy, Right, Rights};
 pub use roles::Role;
 
 use crate::hub::Key;
@@ -26,12 +28,37 @@ use crate::tls::host_of;
 /// Checks credentials.
 #[derive(Debug)]
 pub(crate) struct Access {
-    policies: Policies,
+    rules: Mutex<Arc<Rules>>,
     hosts: Vec<String>,
     entra: Entra,
     issuer: Issuer,
-    local_auth: bool,
     authorities: Authorities,
+}
+
+/// What may change while the hub runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Rules {
+    /// The shared access policies.
+    pub(crate) policies: Policies,
+    /// Whose shared access signatures count.
+    pub(crate) signatures: Signatures,
+}
+
+/// Whose shared access signatures count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Signatures {
+    /// Those made with a policy's key, by back ends and for devices.
+    pub(crate) of_policies: bool,
+    /// Those of devices, made with their own keys.
+    pub(crate) of_devices: bool,
+    /// Those of modules, made with their own keys.
+    pub(crate) of_modules: bool,
+}
+
+impl Default for Signatures {
+    fn default() -> Self {
+        Self { of_policies: true, of_devices: true, of_modules: true }
+    }
 }
 
 /// A back end that was let in.
@@ -78,9 +105,15 @@ pub(crate) enum Denied {
     /// The identity has no keys.
     #[error("the identity has no symmetric key")]
     NoKey,
-    /// The hub takes bearer tokens only.
-    #[error("shared access signatures are turned off")]
+    /// The hub takes no signatures of its policies.
+    #[error("signatures of shared access policies are turned off (disableLocalAuth)")]
     LocalAuthDisabled,
+    /// The hub takes no signatures made with keys of devices.
+    #[error("signatures with keys of devices are turned off (disableDeviceSAS)")]
+    DeviceSasDisabled,
+    /// The hub takes no signatures made with keys of modules.
+    #[error("signatures with keys of modules are turned off (disableModuleSAS)")]
+    ModuleSasDisabled,
     /// A bearer token that is not accepted.
     #[error(transparent)]
     Bearer(#[from] Refused),
@@ -125,12 +158,18 @@ impl Access {
     /// Accepts tokens of these policies, and bearer tokens, for a hub of these names.
     pub(crate) fn new(policies: Policies, hosts: &[String], entra: Entra, issuer: Issuer) -> Self {
         let hosts = hosts.iter().map(|name| host_of(name).to_ascii_lowercase()).collect();
-        Self { policies, hosts, entra, issuer, local_auth: true, authorities: Authorities::default() }
+        let rules = Rules { policies, signatures: Signatures::default() };
+        Self { rules: Mutex::new(Arc::new(rules)), hosts, entra, issuer, authorities: Authorities::default() }
     }
 
-    /// Takes no shared access signatures from back ends. Devices keep theirs.
-    pub(crate) fn without_local_auth(self) -> Self {
-        Self { local_auth: false, ..self }
+    /// Goes by other rules from here on. Connections that are open stay so.
+    pub(crate) fn set_rules(&self, rules: Rules) {
+        *self.rules.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+    }
+
+    /// The rules in force.
+    pub(crate) fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.rules.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// A hub named `localhost` with fresh keys.
@@ -143,11 +182,6 @@ impl Access {
     /// Accepts certificates of these authorities as well.
     pub(crate) fn with_authorities(self, authorities: Authorities) -> Self {
         Self { authorities, ..self }
-    }
-
-    /// The policies.
-    pub(crate) fn policies(&self) -> &Policies {
-        &self.policies
     }
 
     /// Whether tokens are given as instance metadata.
@@ -189,12 +223,13 @@ impl Access {
 
     fn check_policy(&self, header: Option<&str>, right: Right, path: &[&str], now: Timestamp) -> Result<(), Denied> {
         let token = read(header.ok_or(Denied::Absent)?)?;
-        if !self.local_auth {
+        let rules = self.rules();
+        if !rules.signatures.of_policies {
             return Err(Denied::LocalAuthDisabled);
         }
         self.check_reach(&token, path, now)?;
         let name = token.policy().ok_or(Denied::NoRight)?;
-        let policy = self.policies.find(name).ok_or(Denied::UnknownPolicy)?;
+        let policy = rules.policies.find(name).ok_or(Denied::UnknownPolicy)?;
         if !is_signed(&token, &policy.keys()) {
             return Err(Denied::WrongKey);
         }
@@ -262,7 +297,7 @@ mod tests {
     }
 
     fn service(access: &Access, policy: &str, key: usize, sr: &str, right: Right) -> Result<Caller, Denied> {
-        let found = access.policies.find(policy).expect("a policy");
+        let found = access.rules().policies.find(policy).expect("a policy").clone();
         let token = sign(sr, found.keys()[key], 2_000, Some(policy));
         access.check_service(Some(&token), right, ("GET", &["devices", "a"]), now())
     }
@@ -305,9 +340,11 @@ mod tests {
         assert_eq!(check(&access, &format!("bearer {token}")), Ok(Caller::Bearer));
         assert_eq!(check(&access, &token), Err(Denied::Malformed));
         assert_eq!(check(&access, "Bearer x"), Err(Denied::Bearer(Refused::Malformed)));
-        let key = access.policies.find("iothubowner").expect("a policy").keys()[0].clone();
+        let rules = access.rules();
+        let key = rules.policies.find("iothubowner").expect("a policy").keys()[0].clone();
         let signature = sign("localhost", &key, 2_000, Some("iothubowner"));
-        let access = access.without_local_auth();
+        let signatures = Signatures { of_policies: false, ..Signatures::default() };
+        access.set_rules(Rules { signatures, ..(*rules).clone() });
         assert_eq!(check(&access, &signature), Err(Denied::LocalAuthDisabled));
         assert_eq!(check(&access, &format!("Bearer {token}")), Ok(Caller::Bearer));
     }

@@ -27,7 +27,7 @@ pub struct Restart {
     /// For so long nobody can connect.
     #[serde(default)]
     pub down_ms: u64,
-    /// Whether identities, twins and configurations survive. Otherwise the hub is as after a start on an empty disk.
+    /// Whether identities, twins, configurations and what was written to the hub as a resource survive. Otherwise the hub is as after a start on an empty disk.
     #[serde(default = "survives")]
     pub keep_state: bool,
 }
@@ -96,6 +96,7 @@ impl App {
         if !restart.keep_state {
             self.shell.act(|hub, now| {
                 hub.forget();
+                self.shell.events.begin_again(now);
                 if let Err(e) = seeds.plant(hub, now) {
                     tracing::error!(error = %e, "the hub was not filled as at its start");
                 }

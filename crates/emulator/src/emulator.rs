@@ -48,13 +48,24 @@ impl Emulator {
         let https = listen::open(SocketAddr::new(options.bind, options.https_port)).await?;
         let mqtt = listen::open(SocketAddr::new(options.bind, options.mqtt_port)).await?;
         let (https_addr, mqtt_addr) = (local(&https)?, local(&mqtt)?);
-        let access = access(&options, secrets.policies, &secrets.token_key)?;
+        let access = access(&options, secrets.policies.clone(), &secrets.token_key)?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let events = open_events(&options, &identity.ca_pem, https_addr.port(), &tasks, &stop)?;
+        let place = Place {
+            host: options.host_names.first().map_or("localhost", String::as_str).to_owned(),
+            port: https_addr.port(),
+            ca_pem: identity.ca_pem.clone(),
+            policies: secrets.policies,
+            size: options.throttling.map(|throttling| throttling.size()),
+            disable_local_auth: options.disable_local_auth,
+            tasks: tasks.clone(),
+            stop: stop.clone(),
+        };
+        let events = Events::open(options.events.clone(), options.control_plane.clone(), &hub, place);
+        let events = events.map_err(Error::Option)?;
         let transfers = Transfers::open(options.blob_dir.as_deref())?;
         let shell = Shell::new(hub, access, events).with_connect_rate(options.connect_rate);
         let shell = Arc::new(shell.with_transfers(transfers));
-        shell.gate.set(options.throttling);
+        shell.set_throttling(options.throttling);
         let log = journal.map(|journal| shell.keep(journal)).transpose()?;
         // Tells of the identities that were made before there was anybody to listen.
         shell.act(|_, _| ());
@@ -132,7 +143,6 @@ async fn do_chores(
 fn access(options: &Options, policies: Policies, token_key: &str) -> Result<Access, Error> {
     let issuer = Issuer::from_key(token_key).map_err(Error::Option)?;
     let access = Access::new(policies, &names(options), options.entra.clone(), issuer);
-    let access = if options.disable_local_auth { access.without_local_auth() } else { access };
     Ok(access.with_authorities(Authorities::read(&options.device_authorities)?))
 }
 
@@ -173,24 +183,6 @@ fn authority_place(file: Option<&Path>) -> String {
         Some(path) => path.display().to_string(),
         None => "the authority's certificate (name a file with --ca-file to have it written)".into(),
     }
-}
-
-fn open_events(
-    options: &Options,
-    ca_pem: &str,
-    port: u16,
-    tasks: &TaskTracker,
-    stop: &CancellationToken,
-) -> Result<Events, Error> {
-    let host = options.host_names.first().map_or("localhost", String::as_str).to_owned();
-    let place = Place {
-        host_and_port: format!("{host}:{port}"),
-        host,
-        ca_pem: ca_pem.to_owned(),
-        tasks: tasks.clone(),
-        stop: stop.clone(),
-    };
-    Events::open(options.events.clone(), options.control_plane.clone(), place).map_err(Error::Option)
 }
 
 fn open_hub(options: &Options, dice: Dice) -> Result<(Hub, Option<Journal>), Error> {

@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -26,7 +27,7 @@ use crate::webhook::Webhooks;
 use handshake::Answer;
 use schema::Notice;
 use snapshot::Snapshot;
-use subscription::{State, Subscription};
+use subscription::{Origin, State, Subscription};
 
 /// Subscriptions of one hub.
 const SUBSCRIPTIONS_MAX: usize = 100;
@@ -68,6 +69,15 @@ pub(crate) struct EventGrid {
     changed: Notify,
     tasks: TaskTracker,
     stop: CancellationToken,
+}
+
+/// A subscription that outlives the process. What waits for it does not.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Kept {
+    described: EventSubscription,
+    /// Whether its webhook has agreed; it is not asked again then.
+    validated: bool,
 }
 
 #[derive(Debug)]
@@ -117,15 +127,42 @@ impl EventGrid {
         }
     }
 
-    /// Adds a subscription that may take its time to be validated: its webhook is asked until it agrees.
+    /// Adds a subscription of the command line, which may take its time to be validated: its webhook is asked until it
+    /// agrees.
     pub(crate) fn add(self: &Arc<Self>, described: EventSubscription) -> Result<(), NotMade> {
-        let subscription = self.keep(described, State::Pending)?;
-        let grid = Arc::clone(self);
-        self.tasks.spawn(async move {
-            grid.validate_for_ever(&subscription).await;
-            grid.deliver(&subscription).await;
-        });
+        self.enter(described, State::Pending, Origin::CommandLine).map(|_| ())
+    }
+
+    /// Adds what [`EventGrid::keep`] wrote down.
+    pub(crate) fn resume(self: &Arc<Self>, kept: Option<Value>) -> Result<(), String> {
+        let kept: Vec<Kept> =
+            kept.map(serde_json::from_value).transpose().map_err(|e| e.to_string())?.unwrap_or_default();
+        for Kept { described, validated } in kept {
+            let state = if validated { State::Active } else { State::Pending };
+            self.enter(described, state, Origin::Call).map_err(|e| format!("a kept event subscription: {e}"))?;
+        }
         Ok(())
+    }
+
+    /// The subscriptions that were made by calls; null if there are none.
+    pub(crate) fn keep(&self) -> Value {
+        let held = self.lock();
+        let called = held.subscriptions.values().filter(|subscription| subscription.origin == Origin::Call);
+        let kept = |subscription: &Arc<Subscription>| Kept {
+            described: subscription.described.clone(),
+            validated: subscription.is_active(),
+        };
+        match called.map(kept).collect::<Vec<_>>() {
+            none if none.is_empty() => Value::Null,
+            some => json!(some),
+        }
+    }
+
+    /// Ends every subscription; what waits for them is lost.
+    pub(crate) fn end_all(&self) {
+        for subscription in std::mem::take(&mut self.lock().subscriptions).into_values() {
+            subscription.ended.cancel();
+        }
     }
 
     /// Adds or replaces a subscription if its webhook agrees at once, or says that somebody will.
@@ -137,11 +174,7 @@ impl EventGrid {
             Answer::Later => State::awaiting(code),
             Answer::Failed(reason) => return Err(NotMade::NotValidated(reason)),
         };
-        let subscription = self.keep(described, state)?;
-        let shown = subscription.show();
-        let grid = Arc::clone(self);
-        self.tasks.spawn(async move { grid.deliver(&subscription).await });
-        Ok(shown)
+        Ok(self.enter(described, state, Origin::Call)?.show())
     }
 
     /// Ends a subscription; what waits for it is lost.
@@ -168,11 +201,30 @@ impl EventGrid {
         self.lock().subscriptions.values().any(|subscription| subscription.validate(code))
     }
 
-    fn keep(&self, described: EventSubscription, state: State) -> Result<Arc<Subscription>, NotMade> {
+    /// Takes a subscription in, in place of one of its name, and begins to deliver once it is validated.
+    fn enter(
+        self: &Arc<Self>,
+        described: EventSubscription,
+        state: State,
+        origin: Origin,
+    ) -> Result<Arc<Subscription>, NotMade> {
+        let asks = matches!(state, State::Pending);
+        let subscription = self.hold(described, state, origin)?;
+        let (grid, entered) = (Arc::clone(self), Arc::clone(&subscription));
+        self.tasks.spawn(async move {
+            if asks {
+                grid.validate_for_ever(&entered).await;
+            }
+            grid.deliver(&entered).await;
+        });
+        Ok(subscription)
+    }
+
+    fn hold(&self, described: EventSubscription, state: State, origin: Origin) -> Result<Arc<Subscription>, NotMade> {
         described.check().map_err(NotMade::Invalid)?;
         let name = described.name.to_ascii_lowercase();
-        let subscription =
-            Arc::new(Subscription::new(described, state, self.settings.waiting_max, self.settings.scale));
+        let Settings { waiting_max, scale, .. } = self.settings;
+        let subscription = Arc::new(Subscription::new(described, state, origin, waiting_max, scale));
         let mut held = self.lock();
         if held.subscriptions.len() >= SUBSCRIPTIONS_MAX && !held.subscriptions.contains_key(&name) {
             return Err(NotMade::Invalid(format!("at most {SUBSCRIPTIONS_MAX} subscriptions")));

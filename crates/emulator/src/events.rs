@@ -9,10 +9,13 @@ use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::access::Policies;
 use crate::event_grid::{EventGrid, EventSubscription, Settings};
 use crate::hub::{Event, Hub, Id, Kind};
-use crate::management::{ControlPlane, Management};
+use crate::management::{Beginning, ControlPlane, Management};
 use crate::routing::{Endpoint, Endpoints, Message};
+use crate::shell::{EVENT_SUBSCRIPTIONS, RESOURCE};
+use crate::throttle::Size;
 use crate::webhook::Webhooks;
 
 /// Lines that a slow reader of the tail may fall behind.
@@ -51,11 +54,17 @@ impl Default for EventOptions {
 /// What the surroundings give.
 #[derive(Debug)]
 pub(crate) struct Place {
-    /// The name and port that clients use.
-    pub(crate) host_and_port: String,
     /// The hub's first name.
     pub(crate) host: String,
+    /// The port of REST.
+    pub(crate) port: u16,
     pub(crate) ca_pem: String,
+    /// The hub's policies unless others were written.
+    pub(crate) policies: Policies,
+    /// The size that the hub is to have, if any.
+    pub(crate) size: Option<Size>,
+    /// Whether signatures of policies are turned off.
+    pub(crate) disable_local_auth: bool,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
 }
@@ -76,38 +85,62 @@ pub(crate) struct Events {
     pub(crate) management: Arc<Management>,
     pub(crate) endpoints: Endpoints,
     pub(crate) event_grid: Arc<EventGrid>,
+    /// Subscriptions of the command line.
+    first: Vec<EventSubscription>,
     tail: broadcast::Sender<Arc<Line>>,
 }
 
 impl Events {
-    /// Opens endpoints and subscriptions.
+    /// Opens endpoints and subscriptions, those that are kept beside the hub included.
     ///
     /// # Errors
     /// When routes do not compile, or a subscription makes no sense.
-    pub(crate) fn open(options: EventOptions, control_plane: ControlPlane, place: Place) -> Result<Self, String> {
-        let Place { host_and_port, host, ca_pem, tasks, stop } = place;
+    pub(crate) fn open(
+        options: EventOptions,
+        control_plane: ControlPlane,
+        hub: &Hub,
+        place: Place,
+    ) -> Result<Self, String> {
+        let Place { host, port, ca_pem, policies, size, disable_local_auth, tasks, stop } = place;
+        let base_url = format!("https://{host}:{port}");
+        let kept = |name| hub.kept_beside(name).cloned();
         if !(options.retry_scale.is_finite() && (0.0..=1000.0).contains(&options.retry_scale)) {
             return Err("the scale of event retries must be a number from 0 to 1000".to_owned());
         }
         let webhooks = Arc::new(Webhooks::trusting(ca_pem));
         let endpoints = Endpoints::open(&options.endpoints, &webhooks, &tasks, &stop)?;
-        let management = Management::new(control_plane, host, endpoints.names(), options.routing, Timestamp::now())?;
+        let local = endpoints.names();
+        let beginning = Beginning { routing: options.routing, local, size, disable_local_auth, policies };
+        let management = Management::new(control_plane, host, beginning, kept(RESOURCE), Timestamp::now())?;
         let settings = Settings {
             window: options.connection_window,
             scale: options.retry_scale,
             waiting_max: options.waiting_max,
             hub: management.hub_name().to_owned(),
             topic: management.id().to_ascii_uppercase(),
-            base_url: format!("https://{host_and_port}"),
+            base_url,
         };
         let event_grid = Arc::new(EventGrid::new(settings, webhooks, tasks, stop));
         event_grid.start();
-        for subscription in options.subscriptions {
-            let name = subscription.name.clone();
-            event_grid.add(subscription).map_err(|e| format!("event subscription {name}: {e}"))?;
+        event_grid.resume(kept(EVENT_SUBSCRIPTIONS))?;
+        for subscription in &options.subscriptions {
+            let added = event_grid.add(subscription.clone());
+            added.map_err(|e| format!("event subscription {}: {e}", subscription.name))?;
         }
         let tail = broadcast::Sender::new(TAIL_MAX);
-        Ok(Self { management: Arc::new(management), endpoints, event_grid, tail })
+        let first = options.subscriptions;
+        Ok(Self { management: Arc::new(management), endpoints, event_grid, first, tail })
+    }
+
+    /// As at the start of a hub that has kept nothing.
+    pub(crate) fn begin_again(&self, now: Timestamp) {
+        self.management.begin_again(now);
+        self.event_grid.end_all();
+        for subscription in &self.first {
+            if let Err(e) = self.event_grid.add(subscription.clone()) {
+                tracing::error!(subscription = subscription.name, error = %e, "the subscription was not made again");
+            }
+        }
     }
 
     /// Passes an event on. Never waits: whoever does not keep up loses events, and learns how many.
@@ -115,7 +148,7 @@ impl Events {
         let name = self.management.hub_name();
         let message = Message::of(event, name);
         self.event_grid.take_in(event, &message);
-        let table = self.management.routes(event.at);
+        let table = Arc::clone(&self.management.in_force(event.at).routes);
         let twin = if table.needs_twin(message.source) { hub.twin(&event.id).ok() } else { None };
         let routed = table.route(&message, twin.as_ref(), name);
         for one in &routed {
@@ -146,7 +179,7 @@ impl Events {
 #[cfg(test)]
 impl Events {
     /// Nobody listens.
-    pub(crate) fn example() -> Self {
+    pub(crate) fn example(policies: Policies) -> Self {
         let settings = Settings {
             window: Duration::ZERO,
             scale: 1.0,
@@ -158,8 +191,10 @@ impl Events {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let event_grid = Arc::new(EventGrid::new(settings, Arc::default(), tasks, stop));
         let (plane, host, now) = (ControlPlane::default(), "localhost".to_owned(), Timestamp::UNIX_EPOCH);
-        let management = Management::new(plane, host, Vec::new(), None, now).expect("a hub");
+        let beginning = Beginning { routing: None, local: Vec::new(), size: None, disable_local_auth: false, policies };
+        let management = Management::new(plane, host, beginning, None, now).expect("a hub");
         let tail = broadcast::Sender::new(TAIL_MAX);
-        Self { management: Arc::new(management), endpoints: Endpoints::default(), event_grid, tail }
+        let endpoints = Endpoints::default();
+        Self { management: Arc::new(management), endpoints, event_grid, first: Vec::new(), tail }
     }
 }

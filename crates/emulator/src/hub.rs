@@ -24,6 +24,7 @@ mod refusal;
 mod registry;
 mod saved;
 mod section;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -43,11 +44,12 @@ pub use event::{Event, Happening, Kind, Telemetry};
 pub use expect::Expect;
 pub use identity::{Authentication, Id, Key};
 pub use index::{PAGE_MAX, Page};
-pub use jobs::{Errand, JOBS_ACTIVE_MAX};
+pub use jobs::Errand;
 pub use link::{Attached, Channel, LinkView, Proof, Session, Subscriptions};
 pub use refusal::{Code, Refusal};
 pub use registry::Shown;
 pub use saved::{Change, Dirty, Saved};
+pub use settings::Settings;
 pub(crate) use time::print as print_time;
 
 use configuration::Configuration;
@@ -65,6 +67,8 @@ pub struct Hub {
     kept: BTreeMap<Id, Subscriptions>,
     index: Index,
     jobs: Jobs,
+    settings: Settings,
+    beside: BTreeMap<String, Value>,
     dice: Dice,
     last_ticks: u64,
     sequence: event::Sequence,
@@ -168,6 +172,8 @@ impl Hub {
             kept: BTreeMap::new(),
             index: Index::new(index_lag),
             jobs: Jobs::default(),
+            settings: Settings::default(),
+            beside: BTreeMap::new(),
             dice,
             last_ticks: 0,
             sequence: event::Sequence::default(),

@@ -1,12 +1,15 @@
-//! The hub as a resource of Azure's control plane: its document, its routes, and operations that take their time.
+//! The hub as a resource of Azure's control plane: its document, what follows from it, and operations that take their time.
 //!
 //! No clock of its own: every call takes the time, and an operation that is due by then is completed first.
 
 mod document;
 mod failure;
+mod in_force;
+mod kept;
+mod operation;
+mod policies;
 mod secret;
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,11 +19,13 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
 pub(crate) use failure::Failure;
+pub(crate) use in_force::InForce;
+pub(crate) use operation::Progress;
 
-use crate::routing::Table;
-
-/// Finished operations that can still be asked about.
-const OPERATIONS_MAX: usize = 100;
+use self::operation::Operations;
+use crate::access::Policies;
+use crate::hub::Key;
+use crate::throttle::Size;
 
 /// How the control plane shows the hub, and how slow it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,14 +60,28 @@ impl Default for ControlPlane {
 /// The region that a failover leads to.
 pub(crate) const PAIRED_LOCATION: &str = "local paired";
 
+/// What the hub is given at its start.
+#[derive(Debug, Clone)]
+pub(crate) struct Beginning {
+    /// In place of the routes that a new hub has.
+    pub(crate) routing: Option<Value>,
+    /// Endpoints that routes may name though the document does not describe them.
+    pub(crate) local: Vec<String>,
+    /// Its size, if somebody insists on one.
+    pub(crate) size: Option<Size>,
+    /// Whether signatures of policies are turned off whatever the document says.
+    pub(crate) disable_local_auth: bool,
+    /// The policies of a new hub.
+    pub(crate) policies: Policies,
+}
+
 /// The resource.
 #[derive(Debug)]
 pub(crate) struct Management {
     control_plane: ControlPlane,
     hub: String,
     host: String,
-    /// Endpoints that routes may name though the document does not describe them.
-    local: Vec<String>,
+    beginning: Beginning,
     state: Mutex<State>,
 }
 
@@ -70,11 +89,12 @@ pub(crate) struct Management {
 struct State {
     document: Map<String, Value>,
     etag: u64,
-    routes: Arc<Table>,
+    /// Those that were written here; otherwise the hub has those of its beginning.
+    policies: Option<Policies>,
+    in_force: Arc<InForce>,
     failed_over: bool,
     pending: Option<Pending>,
-    operations: VecDeque<Operation>,
-    next_operation: u64,
+    operations: Operations,
 }
 
 #[derive(Debug)]
@@ -85,23 +105,8 @@ struct Pending {
 
 #[derive(Debug)]
 enum Then {
-    Route(Arc<Table>),
+    Obey(Arc<InForce>),
     FailOver,
-}
-
-#[derive(Debug)]
-struct Operation {
-    id: String,
-    started: Timestamp,
-    due: Timestamp,
-}
-
-/// How an operation is getting on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Progress {
-    pub(crate) started: Timestamp,
-    /// When it was over, if it is.
-    pub(crate) ended: Option<Timestamp>,
 }
 
 /// A write that was accepted: what to ask about, and the document as it will be.
@@ -112,34 +117,36 @@ pub(crate) struct Accepted {
 }
 
 impl Management {
-    /// A hub as its creator leaves it, with `routing` in place of the routes a new hub has.
+    /// A hub as its creator leaves it, or as it was `kept`.
     ///
     /// # Errors
-    /// When the routes do not compile.
+    /// When routes do not compile, or what was kept makes no sense.
     pub(crate) fn new(
         control_plane: ControlPlane,
         host: String,
-        local: Vec<String>,
-        routing: Option<Value>,
+        beginning: Beginning,
+        kept: Option<Value>,
         now: Timestamp,
     ) -> Result<Self, String> {
         let hub = control_plane.hub.clone().unwrap_or_else(|| document::name_of(&host));
-        let mut document = document::fresh(&control_plane.location, now);
-        if let Some(routing) = routing {
-            document::set_routing(&mut document, routing);
-        }
-        document::complete(&mut document);
-        let routes = document::compile(&document, &local).map_err(|problem| problem.to_string())?;
-        let state = State {
-            document,
-            etag: 1,
-            routes: Arc::new(routes),
-            failed_over: false,
-            pending: None,
-            operations: VecDeque::new(),
-            next_operation: 1,
+        let state = match kept {
+            None => State::fresh(&control_plane, &beginning, now).map_err(|failure| failure.message)?,
+            Some(kept) => State::resume(kept, &control_plane, &beginning, now)?,
         };
-        Ok(Self { control_plane, hub, host, local, state: Mutex::new(state) })
+        Ok(Self { control_plane, hub, host, beginning, state: Mutex::new(state) })
+    }
+
+    /// As a new hub, given the same at its start.
+    pub(crate) fn begin_again(&self, now: Timestamp) {
+        match State::fresh(&self.control_plane, &self.beginning, now) {
+            Ok(fresh) => *self.settled(now) = fresh,
+            Err(failure) => tracing::error!(reason = %failure, "the resource is not as at the start"),
+        }
+    }
+
+    /// Everything that must outlive the process.
+    pub(crate) fn keep(&self, now: Timestamp) -> Value {
+        self.settled(now).keep()
     }
 
     /// The hub's name.
@@ -161,9 +168,24 @@ impl Management {
         )
     }
 
-    /// The routes in force.
-    pub(crate) fn routes(&self, now: Timestamp) -> Arc<Table> {
-        Arc::clone(&self.settled(now).routes)
+    /// What the hub goes by.
+    pub(crate) fn in_force(&self, now: Timestamp) -> Arc<InForce> {
+        Arc::clone(&self.settled(now).in_force)
+    }
+
+    /// A hub of another size, at once; routes that are too many for it stay.
+    pub(crate) fn resize(&self, size: Size, now: Timestamp) {
+        let mut state = self.settled(now);
+        if document::size(&state.document).is_ok_and(|current| current == size) {
+            return;
+        }
+        document::set_size(&mut state.document, size);
+        state.etag += 1;
+        let resized = |in_force: &InForce| Arc::new(InForce { size, ..in_force.clone() });
+        state.in_force = resized(&state.in_force);
+        if let Some(Pending { then: Then::Obey(next), .. }) = &mut state.pending {
+            *next = resized(next);
+        }
     }
 
     /// The resource as `GET` shows it.
@@ -176,7 +198,7 @@ impl Management {
     pub(crate) fn endpoint_names(&self, now: Timestamp) -> Vec<String> {
         let state = self.settled(now);
         let mut names = document::endpoint_names(&state.document);
-        for local in &self.local {
+        for local in &self.beginning.local {
             if !names.iter().any(|name| name.eq_ignore_ascii_case(local)) {
                 names.push(local.clone());
             }
@@ -185,7 +207,13 @@ impl Management {
     }
 
     /// `PUT`: the whole document, taken in at once and in force when the operation is over.
-    pub(crate) fn put(&self, body: Value, if_match: Option<&str>, now: Timestamp) -> Result<Accepted, Failure> {
+    pub(crate) fn put(
+        &self,
+        body: Value,
+        if_match: Option<&str>,
+        fresh_key: impl FnMut() -> Key,
+        now: Timestamp,
+    ) -> Result<Accepted, Failure> {
         let mut state = self.writable(now)?;
         state.check_etag(if_match)?;
         let Value::Object(mut document) = body else {
@@ -193,12 +221,16 @@ impl Management {
         };
         document::check(&document, &self.control_plane.location)?;
         secret::restore(&mut document, &state.document)?;
+        let current = state.policies.as_ref().unwrap_or(&self.beginning.policies);
+        let written = policies::take(&mut document, current, fresh_key)?;
+        let policies = written.as_ref().unwrap_or(current).clone();
         document.insert("systemData".into(), state.document["systemData"].clone());
         document::complete(&mut document);
-        let routes = document::compile(&document, &self.local).map_err(|e| Failure::bad_request(e.to_string()))?;
+        let next = InForce::read(&document, policies, &self.beginning.local)?;
         state.document = document;
+        state.policies = written.or(state.policies.take());
         state.etag += 1;
-        let operation = self.begin(&mut state, Then::Route(Arc::new(routes)), now);
+        let operation = self.begin(&mut state, Then::Obey(Arc::new(next)), now);
         let resource = self.shown(&state);
         Ok(Accepted { operation, resource })
     }
@@ -230,28 +262,14 @@ impl Management {
 
     /// How an operation is getting on; `None` if it is unknown or long over.
     pub(crate) fn progress(&self, operation: &str, now: Timestamp) -> Option<Progress> {
-        let state = self.settled(now);
-        let found = state.operations.iter().find(|known| known.id == operation)?;
-        Some(Progress { started: found.started, ended: Some(found.due).filter(|due| *due <= now) })
-    }
-
-    /// What a pricing tier and its units allow in a day.
-    pub(crate) fn daily_messages(&self, now: Timestamp) -> u64 {
-        document::daily_messages(&self.settled(now).document)
+        self.settled(now).operations.progress(operation, now)
     }
 
     fn begin(&self, state: &mut State, then: Then, now: Timestamp) -> String {
         let takes = SignedDuration::try_from(self.control_plane.takes).unwrap_or(SignedDuration::MAX);
         let due = now.checked_add(takes).unwrap_or(Timestamp::MAX);
-        let region = &self.control_plane.location;
-        let id = STANDARD.encode(format!("id=os_ih_{:032x};region={region}", state.next_operation));
-        state.next_operation += 1;
-        state.operations.push_back(Operation { id: id.clone(), started: now, due });
-        if state.operations.len() > OPERATIONS_MAX {
-            state.operations.pop_front();
-        }
         state.pending = Some(Pending { due, then });
-        id
+        state.operations.begin(&self.control_plane.location, now, due)
     }
 
     fn shown(&self, state: &State) -> Value {
@@ -266,7 +284,7 @@ impl Management {
         let (primary, secondary) = self.locations(state);
         let (going, going_on) = match state.pending.as_ref().map(|pending| &pending.then) {
             None => ("Active", "Succeeded"),
-            Some(Then::Route(_)) => ("Transitioning", "Transitioning"),
+            Some(Then::Obey(_)) => ("Transitioning", "Transitioning"),
             Some(Then::FailOver) => ("FailingOver", "FailingOver"),
         };
         let properties = &mut shown["properties"];
@@ -296,7 +314,7 @@ impl Management {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(pending) = state.pending.take_if(|pending| pending.due <= now) {
             match pending.then {
-                Then::Route(routes) => state.routes = routes,
+                Then::Obey(next) => state.in_force = next,
                 Then::FailOver => state.failed_over = !state.failed_over,
             }
         }
@@ -304,7 +322,43 @@ impl Management {
     }
 }
 
+impl Beginning {
+    /// Writes what the command line insists on into a document.
+    fn impose(&self, document: &mut Map<String, Value>) {
+        if let Some(size) = self.size {
+            document::set_size(document, size);
+        }
+        if self.disable_local_auth {
+            document["properties"]["disableLocalAuth"] = json!(true);
+        }
+    }
+}
+
 impl State {
+    fn fresh(control_plane: &ControlPlane, beginning: &Beginning, now: Timestamp) -> Result<Self, Failure> {
+        let mut document = document::fresh(&control_plane.location, now);
+        if let Some(routing) = &beginning.routing {
+            document["properties"]["routing"] = routing.clone();
+        }
+        document::complete(&mut document);
+        beginning.impose(&mut document);
+        let in_force = InForce::read(&document, beginning.policies.clone(), &beginning.local)?;
+        Ok(Self {
+            document,
+            etag: 1,
+            policies: None,
+            in_force: Arc::new(in_force),
+            failed_over: false,
+            pending: None,
+            operations: Operations::default(),
+        })
+    }
+
+    fn will_have_failed_over(&self) -> bool {
+        let failing = matches!(self.pending, Some(Pending { then: Then::FailOver, .. }));
+        self.failed_over != failing
+    }
+
     fn check_etag(&self, if_match: Option<&str>) -> Result<(), Failure> {
         let Some(given) = if_match.map(|given| given.trim().trim_matches('"')).filter(|given| !given.is_empty()) else {
             return Err(Failure::precondition("an update of a hub that exists needs If-Match with its etag"));

@@ -12,5 +12,4 @@ pub use endpoint::{Endpoint, Sink};
 pub(crate) use condition::{CompileError, Condition, Verdict};
 pub(crate) use endpoint::Endpoints;
 pub(crate) use message::{Message, Source};
-pub(crate) use problem::Problem;
 pub(crate) use table::{Limits, Table};

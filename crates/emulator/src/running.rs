@@ -51,14 +51,18 @@ impl Running {
         self.ca_file.as_deref()
     }
 
-    /// `HostName=…;SharedAccessKeyName=iothubowner;SharedAccessKey=…`, with the port of this run.
+    /// `HostName=…;SharedAccessKeyName=iothubowner;SharedAccessKey=…`, with the port of this run. Of a hub that has
+    /// lost this policy: the first that it has.
     pub fn connection_string(&self) -> String {
-        self.policy_connection_string("iothubowner").unwrap_or_default()
+        let first = || self.shell.access().rules().policies.iter().next().map(|policy| policy.name().to_owned());
+        let owner = self.policy_connection_string("iothubowner");
+        owner.or_else(|| self.policy_connection_string(&first()?)).unwrap_or_default()
     }
 
     /// The same for any policy of the hub.
     pub fn policy_connection_string(&self, policy: &str) -> Option<String> {
-        let key = self.shell.access.policies().find(policy)?.keys()[0].clone();
+        let rules = self.shell.access().rules();
+        let key = rules.policies.find(policy)?.keys()[0];
         Some(format!("HostName={};SharedAccessKeyName={policy};SharedAccessKey={}", self.host_and_port(), key.reveal()))
     }
 
@@ -100,7 +104,7 @@ impl Running {
     pub fn bearer_token(&self, client_id: &str, audience: &str) -> Option<String> {
         let host = self.host_and_port();
         let request = TokenRequest { host: &host, tenant: "emulator", client_id, audience };
-        self.shell.access.issuer().mint(&request, Timestamp::now())
+        self.shell.access().issuer().mint(&request, Timestamp::now())
     }
 
     /// The hub's id in Azure Resource Manager, which is served at [`Running::https_url`].
@@ -147,7 +151,8 @@ impl Running {
         &self.shell.meters
     }
 
-    /// Throttles from here on as a hub of this size, idle and with a fresh quota; `None` turns them off.
+    /// Throttles from here on as a hub of this size, idle and with a fresh quota; `None` turns them off, and the size
+    /// stays.
     ///
     /// # Errors
     /// When there is no such hub.
@@ -155,7 +160,7 @@ impl Running {
         if let Some(throttling) = &throttling {
             throttling.check()?;
         }
-        self.shell.gate.set(throttling);
+        self.shell.set_throttling(throttling);
         Ok(())
     }
 

@@ -20,13 +20,18 @@ use crate::events::Events;
 use crate::faults::Faults;
 use crate::hub::{CloudMessage, Code, Dirty, Effect, Hub, Id, LinkView, Proof, Refusal, Saved, Session};
 use crate::journal::Journal;
+use crate::management::{Failure, InForce, Management};
 use crate::meters::{Bill, Meter, Meters};
 use crate::mqtt::StormGuard;
 use crate::options::ConnectRate;
 use crate::script::Progress;
-use crate::throttle::{Gate, Spent};
+use crate::throttle::{Gate, Spent, Throttling};
 use crate::transfers::Transfers;
 
+/// Under what name the resource is kept beside the hub.
+pub(crate) const RESOURCE: &str = "resource";
+/// The same for event subscriptions.
+pub(crate) const EVENT_SUBSCRIPTIONS: &str = "event_subscriptions";
 /// Packets that may wait for one connection.
 const OUTBOX_MAX: usize = 256;
 /// Messages that a slow listener may fall behind.
@@ -43,7 +48,7 @@ pub(crate) struct Shell {
     /// Jobs were made or cancelled.
     pub(crate) jobs_changed: Notify,
     restarts: OnceLock<mpsc::Sender<Restart>>,
-    pub(crate) access: Access,
+    access: Access,
     pub(crate) faults: Faults,
     pub(crate) meters: Meters,
     pub(crate) gate: Gate,
@@ -60,6 +65,8 @@ struct Core {
     lines: HashMap<Session, Line>,
     calls: HashMap<u64, Call>,
     journal: Option<Journal>,
+    /// What hub, throttles and credentials go by.
+    obeyed: Option<Arc<InForce>>,
 }
 
 /// The way to a connection.
@@ -131,7 +138,7 @@ impl Shell {
         let faults = Faults::default();
         let clock = faults.clock();
         Self {
-            core: Mutex::new(Core { hub, lines: HashMap::new(), calls: HashMap::new(), journal: None }),
+            core: Mutex::new(Core { hub, lines: HashMap::new(), calls: HashMap::new(), journal: None, obeyed: None }),
             next: AtomicU64::new(1),
             revisions: watch::Sender::new(revision),
             links: watch::Sender::new(0),
@@ -141,7 +148,7 @@ impl Shell {
             access,
             faults,
             meters: Meters::default(),
-            gate: Gate::new(None),
+            gate: Gate::open(),
             script: Progress::default(),
             clock,
             storms: StormGuard::default(),
@@ -165,6 +172,7 @@ impl Shell {
         let mut core = self.lock();
         let before = core.hub.revision();
         let now = self.clock.now();
+        self.obey(&mut core, now);
         core.hub.wake(now);
         let out = deed(&mut core.hub, now);
         write_down(&mut core);
@@ -177,6 +185,53 @@ impl Shell {
             self.revisions.send_replace(after);
         }
         out
+    }
+
+    /// Writes to the hub as a resource; what came of it is in the log before anybody is told.
+    pub(crate) fn manage<T>(
+        &self,
+        deed: impl FnOnce(&Management, &mut Hub, Timestamp) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let management = &self.events.management;
+        self.act(|hub, now| {
+            let done = deed(management, hub, now)?;
+            hub.keep_beside(RESOURCE, management.keep(now));
+            Ok(done)
+        })
+    }
+
+    /// Writes down which event subscriptions there are.
+    pub(crate) fn keep_subscriptions(&self) {
+        self.act(|hub, _| hub.keep_beside(EVENT_SUBSCRIPTIONS, self.events.event_grid.keep()));
+    }
+
+    /// Throttles as a hub of this size from here on, which the hub then has; `None` turns them off.
+    pub(crate) fn set_throttling(&self, throttling: Option<Throttling>) {
+        let core = &mut self.lock();
+        let now = self.clock.now();
+        if let Some(throttling) = &throttling {
+            self.events.management.resize(throttling.size(), now);
+        }
+        self.gate.set(throttling);
+        self.obey(core, now);
+    }
+
+    /// Who may do what at this moment.
+    pub(crate) fn access(&self) -> &Access {
+        self.obey(&mut self.lock(), self.clock.now());
+        &self.access
+    }
+
+    /// Brings all who go by the resource's document up to date with it.
+    fn obey(&self, core: &mut Core, now: Timestamp) {
+        let in_force = self.events.management.in_force(now);
+        if core.obeyed.as_ref().is_some_and(|obeyed| Arc::ptr_eq(obeyed, &in_force)) {
+            return;
+        }
+        core.hub.set_settings(in_force.settings());
+        self.gate.resize(in_force.size);
+        self.access.set_rules(in_force.rules.clone());
+        core.obeyed = Some(in_force);
     }
 
     /// Takes in a proved connection; `None` if the identity has been barred since it was judged.

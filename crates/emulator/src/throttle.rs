@@ -12,7 +12,7 @@ mod sku;
 pub use bucket::Bucket;
 pub use limits::{Lane, Limits, Status, Throttling, Turn};
 pub use quota::{Quota, Spent};
-pub use sku::Sku;
+pub use sku::{Size, Sku};
 
 pub(crate) use gate::Gate;
 

@@ -59,9 +59,12 @@ impl Access {
             path.extend(["modules", module.as_str()]);
         }
         self.check_reach(&token, &path, now)?;
+        let rules = self.rules();
+        let signatures = rules.signatures;
         let proof = match token.policy() {
+            Some(_) if !signatures.of_policies => return Err(Denied::LocalAuthDisabled),
             Some(name) => {
-                let policy = self.policies.find(name).ok_or(Denied::UnknownPolicy)?;
+                let policy = rules.policies.find(name).ok_or(Denied::UnknownPolicy)?;
                 if !policy.has(Right::DeviceConnect) {
                     return Err(Denied::NoRight);
                 }
@@ -70,6 +73,8 @@ impl Access {
                 }
                 Proof::Policy
             }
+            None if id.module.is_none() && !signatures.of_devices => return Err(Denied::DeviceSasDisabled),
+            None if id.module.is_some() && !signatures.of_modules => return Err(Denied::ModuleSasDisabled),
             None => {
                 let keys: Vec<&Key> = match authentication {
                     Authentication::Sas { .. } => authentication.keys(),
@@ -92,7 +97,7 @@ mod tests {
 
     use super::super::tests::{access, now, sign};
     use super::*;
-    use crate::access::Authorities;
+    use crate::access::{Authorities, Rules, Signatures};
 
     fn check(access: &Access, id: &Id, authentication: &Authentication, shown: Credentials<'_>) -> String {
         let now = if shown.certificates.is_empty() { now() } else { in_2001() };
@@ -112,14 +117,43 @@ mod tests {
     }
 
     #[test]
+    fn signatures_can_be_turned_off_for_some() {
+        let access = access();
+        let key = Key::from_bytes(&[7; 32]);
+        let sas = Authentication::Sas { primary: key.clone(), secondary: key.clone() };
+        let rules = access.rules();
+        let owner = rules.policies.find("iothubowner").expect("a policy").keys()[0].clone();
+        let own = sign("localhost%2Fdevices%2Fa", &key, 2_000, None);
+        let lent = sign("localhost", &owner, 2_000, Some("iothubowner"));
+        let all = Signatures::default();
+        for (signatures, device, module, by_policy) in [
+            (all, "OwnKey", "OwnKey", "Policy"),
+            (Signatures { of_policies: false, ..all }, "OwnKey", "OwnKey", "disableLocalAuth"),
+            (Signatures { of_devices: false, ..all }, "disableDeviceSAS", "OwnKey", "Policy"),
+            (Signatures { of_modules: false, ..all }, "OwnKey", "disableModuleSAS", "Policy"),
+        ] {
+            access.set_rules(Rules { signatures, ..(*rules).clone() });
+            for (id, shown, outcome) in [
+                (Id::device("a"), &own, device),
+                (Id::module("a", "m"), &own, module),
+                (Id::device("a"), &lent, by_policy),
+            ] {
+                let said = check(&access, &id, &sas, token(shown));
+                assert!(said.contains(outcome), "{signatures:?} {id}: {said}");
+            }
+        }
+    }
+
+    #[test]
     fn tokens_by_table() {
         let access = access();
         let key = Key::from_bytes(&[7; 32]);
         let sas = Authentication::Sas { primary: Key::from_bytes(&[9; 32]), secondary: key.clone() };
         let (device, module) = (Id::device("a"), Id::module("a", "$edgeAgent"));
         let own = |sr: &str| sign(sr, &key, 2_000, None);
+        let rules = access.rules();
         let policy =
-            |name: &str| sign("localhost%2Fdevices", access.policies.find(name).unwrap().keys()[0], 2_000, Some(name));
+            |name: &str| sign("localhost%2Fdevices", rules.policies.find(name).unwrap().keys()[0], 2_000, Some(name));
         let other_key = sign("localhost", &Key::from_bytes(&[8; 32]), 2_000, None);
         let late = sign("localhost", &key, 999, None);
         for (id, shown, outcome) in [

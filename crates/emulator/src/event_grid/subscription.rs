@@ -81,9 +81,19 @@ impl State {
     }
 }
 
+/// Who made a subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// It is made again at every start.
+    CommandLine,
+    /// It is kept with the hub's state.
+    Call,
+}
+
 #[derive(Debug)]
 pub(super) struct Subscription {
     pub(super) described: EventSubscription,
+    pub(super) origin: Origin,
     pub(super) ended: CancellationToken,
     /// Something to deliver, or a change of state.
     pub(super) news: Notify,
@@ -98,9 +108,19 @@ pub(super) struct Inner {
 }
 
 impl Subscription {
-    pub(super) fn new(described: EventSubscription, state: State, waiting_max: usize, scale: f64) -> Self {
+    pub(super) fn new(
+        described: EventSubscription,
+        state: State,
+        origin: Origin,
+        waiting_max: usize,
+        scale: f64,
+    ) -> Self {
         let inner = Inner { state, lanes: Lanes::new(waiting_max, scale), last_error: None };
-        Self { described, ended: CancellationToken::new(), news: Notify::new(), inner: Mutex::new(inner) }
+        Self { described, origin, ended: CancellationToken::new(), news: Notify::new(), inner: Mutex::new(inner) }
+    }
+
+    pub(super) fn is_active(&self) -> bool {
+        matches!(self.lock().state, State::Active)
     }
 
     pub(super) fn offer(&self, notice: &Arc<Notice>) {

@@ -1,7 +1,7 @@
 //! Cloud-to-device messages: a queue per device, emptied over MQTT or over HTTPS.
 //!
 //! A message waits, is locked while it is delivered, and is completed, or comes back: when its lock runs out, when it is
-//! abandoned, when its connection ends. One that came back ten times, or is too old, is dropped. A lock of an HTTPS
+//! abandoned, when its connection ends. One that came back too often, or is too old, is dropped. A lock of an HTTPS
 //! receiver lasts a minute; one of an MQTT connection as long as the connection, for it cannot be sent a message twice.
 
 mod message;
@@ -19,10 +19,6 @@ use super::{Effect, Hub, Id, Session};
 
 /// Messages that may wait for a device, those under way included.
 pub(super) const QUEUE_MAX: usize = 50;
-/// How often a message is delivered before it is dropped.
-pub(super) const DELIVERIES_MAX: u32 = 10;
-/// How long a message waits unless it says otherwise.
-pub(super) const TIME_TO_LIVE: SignedDuration = SignedDuration::from_hours(1);
 /// How long an HTTPS receiver has to settle a message.
 pub(super) const LOCK: SignedDuration = SignedDuration::from_mins(1);
 /// The longest body.
@@ -62,12 +58,13 @@ impl Hub {
         if message.body.len() > BODY_BYTES_MAX {
             return Err(Refusal::new(Code::MessageTooLarge, format!("a message has at most {BODY_BYTES_MAX} bytes")));
         }
+        let ttl = self.settings.message_ttl;
         let queue = self.queue_of(device)?;
         if queue.len() >= QUEUE_MAX {
             let text = format!("{QUEUE_MAX} messages wait for the device already");
             return Err(Refusal::new(Code::DeviceMaximumQueueDepthExceeded, text));
         }
-        let sequence = queue.push(message, now);
+        let sequence = queue.push(message, ttl, now);
         self.mail_moved(device, now);
         Ok(sequence)
     }
@@ -92,6 +89,7 @@ impl Hub {
     ) -> Result<(), Refusal> {
         let lock_lost = || Refusal::new(Code::DeviceMessageLockLost, "the lock has run out or was never there");
         let sequence = self.queue_of(device)?.locked_by(lock_token).ok_or_else(lock_lost)?;
+        let most = self.settings.message_deliveries_max;
         let queue = self.queue_of(device)?;
         let lost = match settlement {
             Settlement::Complete => {
@@ -99,7 +97,7 @@ impl Hub {
                 None
             }
             Settlement::Reject => queue.remove(sequence).then_some(Lost { sequence, reason: "rejected" }),
-            Settlement::Abandon => queue.release(sequence),
+            Settlement::Abandon => queue.release(sequence, most),
         };
         if settlement == Settlement::Complete {
             self.effects.push(Effect::MessageCompleted { id: Id::device(device) });
@@ -138,8 +136,9 @@ impl Hub {
             device.mail.due().is_some_and(|due| due <= now).then(|| id.clone())
         };
         let late: Vec<String> = self.devices.iter().filter_map(late).collect();
+        let most = self.settings.message_deliveries_max;
         for device in late {
-            let lost = self.queue_of(&device).map(|queue| queue.pass_time(now)).unwrap_or_default();
+            let lost = self.queue_of(&device).map(|queue| queue.pass_time(most, now)).unwrap_or_default();
             self.note_lost(&device, lost);
             self.mail_moved(&device, now);
         }
@@ -171,11 +170,12 @@ impl Hub {
         if id.module.is_some() {
             return;
         }
+        let most = self.settings.message_deliveries_max;
         let Ok(queue) = self.queue_of(&id.device) else {
             return;
         };
         if !queue.is_empty() {
-            let lost = queue.release_all(session);
+            let lost = queue.release_all(session, most);
             self.note_lost(&id.device, lost);
             self.mail_moved(&id.device, now);
         }

@@ -24,8 +24,6 @@ use super::registry::Shown;
 use super::time;
 use super::{Hub, Id};
 
-const CONFIGURATIONS_MAX: usize = 100;
-
 /// A stored configuration.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Configuration {
@@ -164,10 +162,10 @@ impl Hub {
     }
 
     fn store_configuration(&mut self, id: &str, mut next: Configuration, expect: &Expect) -> Result<Shown, Refusal> {
-        let count = self.configurations.len();
+        let (count, most) = (self.configurations.len(), self.settings.configurations_max);
         match (self.configurations.get(id), expect) {
-            (None, Expect::Nothing) if count >= CONFIGURATIONS_MAX => {
-                let text = format!("at most {CONFIGURATIONS_MAX} configurations");
+            (None, Expect::Nothing) if count >= most => {
+                let text = format!("a hub of this size has at most {most} configurations");
                 return Err(Refusal::new(Code::ConfigurationCountLimitExceeded, text));
             }
             (None, Expect::Nothing) => {}

@@ -31,9 +31,10 @@ impl Hub {
     pub fn forget(&mut self) {
         let dice = std::mem::replace(&mut self.dice, Dice::new([0; 32]));
         let fresh = Self::new(dice, self.index_lag());
-        let (revision, last_ticks) = (self.revision, self.last_ticks);
+        let (revision, last_ticks, settings) = (self.revision, self.last_ticks, self.settings);
         let sequence = std::mem::take(&mut self.sequence);
-        *self = Self { revision: revision + 1, taken: revision, forgotten: true, last_ticks, sequence, ..fresh };
+        *self =
+            Self { revision: revision + 1, taken: revision, forgotten: true, last_ticks, sequence, settings, ..fresh };
     }
 
     fn shown_connected(&self, id: &Id) -> Option<bool> {

@@ -22,8 +22,6 @@ use super::{Hub, Id};
 
 pub use run::Errand;
 
-/// Jobs that wait, are scheduled or run: the limit of the sizes F1, B1 and S1.
-pub const JOBS_ACTIVE_MAX: usize = 1;
 /// How long what a job did can be looked up.
 const HISTORY: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// Jobs kept at all; beyond it the oldest that ended are forgotten.
@@ -100,8 +98,9 @@ impl Hub {
             return Err(Refusal::new(Code::JobAlreadyExists, format!("A job with ID '{id}' already exists.")));
         }
         let active = self.jobs.0.values().filter(|job| job.is_active()).count();
-        if active >= JOBS_ACTIVE_MAX {
-            let text = format!("Exceeded the maximum of {JOBS_ACTIVE_MAX} active jobs.");
+        let most = self.settings.jobs_active_max;
+        if active >= most {
+            let text = format!("Exceeded the maximum of {most} active jobs.");
             return Err(Refusal::new(Code::ThrottlingMaxActiveJobCountExceeded, text));
         }
         let shown = job.show(id, now);

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::configuration::Configuration;
 use super::identity::{Device, Module};
@@ -12,7 +13,7 @@ use super::{Hub, Id};
 
 const VERSION: u32 = 1;
 
-/// Identities, twins, configurations and jobs; no connections.
+/// Identities, twins, configurations, jobs, and what others keep beside them; no connections.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Saved {
@@ -21,11 +22,19 @@ pub struct Saved {
     configurations: BTreeMap<String, Configuration>,
     #[serde(default)]
     jobs: Jobs,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    beside: BTreeMap<String, Value>,
 }
 
 impl Default for Saved {
     fn default() -> Self {
-        Self { v: VERSION, devices: BTreeMap::new(), configurations: BTreeMap::new(), jobs: Jobs::default() }
+        Self {
+            v: VERSION,
+            devices: BTreeMap::new(),
+            configurations: BTreeMap::new(),
+            jobs: Jobs::default(),
+            beside: BTreeMap::new(),
+        }
     }
 }
 
@@ -149,13 +158,36 @@ impl Hub {
         Change::Rest(Box::new(self.save_with(BTreeMap::new())))
     }
 
+    /// Keeps something that is not the hub's own under a name, so that one log has it in its order; null forgets it.
+    pub fn keep_beside(&mut self, name: &str, value: Value) {
+        if self.beside.get(name).unwrap_or(&Value::Null) == &value {
+            return;
+        }
+        match value {
+            Value::Null => _ = self.beside.remove(name),
+            value => _ = self.beside.insert(name.to_owned(), value),
+        }
+        self.revision += 1;
+    }
+
+    /// What is kept under the name.
+    pub fn kept_beside(&self, name: &str) -> Option<&Value> {
+        self.beside.get(name)
+    }
+
     /// A copy to write down.
     pub fn save(&self) -> Saved {
         self.save_with(self.devices.clone())
     }
 
     fn save_with(&self, devices: BTreeMap<String, Device>) -> Saved {
-        Saved { v: VERSION, devices, configurations: self.configurations.clone(), jobs: self.jobs.clone() }
+        Saved {
+            v: VERSION,
+            devices,
+            configurations: self.configurations.clone(),
+            jobs: self.jobs.clone(),
+            beside: self.beside.clone(),
+        }
     }
 
     /// Fills an empty hub from what was written down; refuses another version's file.
@@ -166,6 +198,7 @@ impl Hub {
         self.devices = saved.devices;
         self.configurations = saved.configurations;
         self.jobs = saved.jobs;
+        self.beside = saved.beside;
         self.jobs.resume();
         self.find_mail_due();
         self.evaluation_due = !self.configurations.is_empty();

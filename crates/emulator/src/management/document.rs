@@ -1,23 +1,18 @@
 //! The document of a hub: what a new one holds, what is filled in, what is checked.
 
-use jiff::Timestamp;
+use std::ops::RangeInclusive;
+
+use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
+use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
 
 use super::failure::Failure;
 use super::same_region;
 use crate::hub::print_time;
-use crate::routing::{Limits, Problem, Table};
+use crate::throttle::{Size, Sku};
 
-/// Messages a day and unit, by pricing tier.
-const SKUS: [(&str, &str, u64); 7] = [
-    ("F1", "Free", 8_000),
-    ("B1", "Basic", 400_000),
-    ("B2", "Basic", 6_000_000),
-    ("B3", "Basic", 300_000_000),
-    ("S1", "Standard", 400_000),
-    ("S2", "Standard", 6_000_000),
-    ("S3", "Standard", 300_000_000),
-];
+/// How long a cloud-to-device message may be told to wait.
+const MESSAGE_TTL: RangeInclusive<SignedDuration> = SignedDuration::from_mins(1)..=SignedDuration::from_hours(48);
 
 /// The first label of a host name; a bare address or `localhost` names no hub.
 pub(super) fn name_of(host: &str) -> String {
@@ -43,10 +38,10 @@ pub(super) fn fresh(location: &str, now: Timestamp) -> Map<String, Value> {
     }
 }
 
-pub(super) fn set_routing(document: &mut Map<String, Value>, routing: Value) {
-    if let Some(Value::Object(properties)) = document.get_mut("properties") {
-        properties.insert("routing".into(), routing);
-    }
+/// No more of a document than its routes.
+pub(super) fn with_routing(routing: Value) -> Map<String, Value> {
+    let properties = json!({"routing": routing});
+    std::iter::once(("properties".to_owned(), properties)).collect()
 }
 
 /// Fills in what a hub has whether it was said or not. An absent fallback route stays absent: it is off.
@@ -82,9 +77,58 @@ pub(super) fn complete(document: &mut Map<String, Value>) {
             "features": "None",
         }),
     );
-    let sku = document.entry("sku").or_insert_with(|| json!({}));
-    let tier = sku_row(sku).1;
-    sku["tier"] = json!(tier);
+    let size = size(document).unwrap_or_default();
+    set_size(document, size);
+}
+
+/// How large the document says the hub is.
+pub(super) fn size(document: &Map<String, Value>) -> Result<Size, Failure> {
+    let sku = document.get("sku").and_then(|sku| sku.get("name")).cloned().unwrap_or_default();
+    let names = || format!("sku.name must be one of {}", Sku::ALL.map(Sku::name).join(", "));
+    let sku = Sku::deserialize(sku).map_err(|_| Failure::bad_request(names()))?;
+    let units = match document.get("sku").and_then(|sku| sku.get("capacity")) {
+        None | Some(Value::Null) => Some(1),
+        Some(capacity) => capacity.as_u64(),
+    };
+    let size = Size { sku, units: units.unwrap_or(0) };
+    size.check().map_err(|reason| Failure::bad_request(format!("sku.capacity: {reason}")))?;
+    Ok(size)
+}
+
+pub(super) fn set_size(document: &mut Map<String, Value>, Size { sku, units }: Size) {
+    document.insert("sku".into(), json!({"name": sku.name(), "tier": sku.tier(), "capacity": units}));
+}
+
+/// A property that is true or not; absent means not.
+pub(super) fn flag(document: &Map<String, Value>, name: &str) -> Result<bool, Failure> {
+    match document.get("properties").and_then(|properties| properties.get(name)) {
+        None | Some(Value::Null) => Ok(false),
+        Some(Value::Bool(flag)) => Ok(*flag),
+        Some(_) => Err(Failure::bad_request(format!("properties.{name} must be true or false"))),
+    }
+}
+
+/// How cloud-to-device messages wait.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Messages {
+    pub(super) ttl: SignedDuration,
+    pub(super) deliveries_max: u32,
+}
+
+/// `properties.cloudToDevice` of a document that is complete.
+pub(super) fn messages(document: &Map<String, Value>) -> Result<Messages, Failure> {
+    let property = |name| {
+        let found = document.get("properties").and_then(|properties| properties.get("cloudToDevice"));
+        found.and_then(|found| found.get(name)).unwrap_or(&Value::Null)
+    };
+    let refused = |reason: &str| Failure::bad_request(format!("properties.cloudToDevice.{reason}"));
+    let ttl = property("defaultTtlAsIso8601").as_str().and_then(|text| text.parse::<Span>().ok());
+    let ttl = ttl.and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok());
+    let ttl = ttl.filter(|ttl| MESSAGE_TTL.contains(ttl));
+    let wanted = "defaultTtlAsIso8601 must be a duration of 1 minute to 2 days, such as \"PT1H\"";
+    let count = property("maxDeliveryCount").as_u64().filter(|count| (1..=100).contains(count));
+    let count = count.ok_or_else(|| refused("maxDeliveryCount must be a number from 1 to 100"))?;
+    Ok(Messages { ttl: ttl.ok_or_else(|| refused(wanted))?, deliveries_max: u32::try_from(count).unwrap_or(u32::MAX) })
 }
 
 /// What a hub knows of its built-in endpoint.
@@ -102,15 +146,7 @@ pub(super) fn check(document: &Map<String, Value>, location: &str) -> Result<(),
         let message = format!("the hub is in '{location}', not in '{named}', and cannot be moved");
         return Err(Failure { status: 409, code: "InvalidResourceLocation", message });
     }
-    let sku = document.get("sku").and_then(|sku| sku.get("name")).and_then(Value::as_str);
-    if !SKUS.iter().any(|row| Some(row.0) == sku) {
-        let names: Vec<&str> = SKUS.iter().map(|row| row.0).collect();
-        return Err(Failure::bad_request(format!("sku.name must be one of {}", names.join(", "))));
-    }
-    let capacity = document.get("sku").and_then(|sku| sku.get("capacity"));
-    if capacity.is_some_and(|capacity| !matches!(capacity.as_u64(), Some(1..=200))) {
-        return Err(Failure::bad_request("sku.capacity must be a number from 1 to 200"));
-    }
+    size(document)?;
     for (place, found) in [("tags", document.get("tags")), ("properties", document.get("properties"))] {
         if found.is_some_and(|found| !found.is_object()) {
             return Err(Failure::bad_request(format!("{place} must be an object")));
@@ -125,18 +161,12 @@ fn check_shapes(properties: Option<&Value>) -> Result<(), Failure> {
         let found = path.iter().try_fold(properties?, |at, name| at.get(name));
         found.filter(|found| !found.is_object() && !found.is_null()).map(|_| path.join("."))
     };
-    let paths: [&[&str]; 3] = [&["eventHubEndpoints"], &["eventHubEndpoints", "events"], &["routing"]];
+    let paths: [&[&str]; 4] =
+        [&["eventHubEndpoints"], &["eventHubEndpoints", "events"], &["routing"], &["cloudToDevice"]];
     match paths.into_iter().find_map(object) {
         Some(path) => Err(Failure::bad_request(format!("properties.{path} must be an object"))),
         None => Ok(()),
     }
-}
-
-/// The routes of a document that is complete.
-pub(super) fn compile(document: &Map<String, Value>, local: &[String]) -> Result<Table, Problem> {
-    let sku = document.get("sku").and_then(|sku| sku.get("name")).and_then(Value::as_str).unwrap_or("S1");
-    let routing = document.get("properties").and_then(|properties| properties.get("routing"));
-    Table::compile(routing.unwrap_or(&Value::Null), local, Limits::of(sku))
 }
 
 pub(super) fn endpoint_names(document: &Map<String, Value>) -> Vec<String> {
@@ -144,17 +174,6 @@ pub(super) fn endpoint_names(document: &Map<String, Value>) -> Vec<String> {
     let lists = endpoints.and_then(Value::as_object).into_iter().flat_map(Map::values);
     let named = lists.filter_map(Value::as_array).flatten();
     named.filter_map(|endpoint| endpoint.get("name")?.as_str().map(str::to_owned)).collect()
-}
-
-pub(super) fn daily_messages(document: &Map<String, Value>) -> u64 {
-    let sku = document.get("sku").cloned().unwrap_or_default();
-    let units = sku.get("capacity").and_then(Value::as_u64).unwrap_or(1);
-    sku_row(&sku).2.saturating_mul(units)
-}
-
-fn sku_row(sku: &Value) -> (&'static str, &'static str, u64) {
-    let name = sku.get("name").and_then(Value::as_str);
-    SKUS.into_iter().find(|row| Some(row.0) == name).unwrap_or(SKUS[4])
 }
 
 /// Adds what is missing or null, at every depth.

@@ -13,12 +13,6 @@ pub(super) fn mask(document: &mut Map<String, Value>) {
     let Some(properties) = document.get_mut("properties").and_then(Value::as_object_mut) else {
         return;
     };
-    for policy in properties.get_mut("authorizationPolicies").and_then(Value::as_array_mut).into_iter().flatten() {
-        if let Some(policy) = policy.as_object_mut() {
-            policy.shift_remove("primaryKey");
-            policy.shift_remove("secondaryKey");
-        }
-    }
     for holder in holders_mut(properties) {
         for key in ["connectionString", "primaryKey", "secondaryKey"] {
             if let Some(Value::String(text)) = holder.get_mut(key) {

@@ -108,7 +108,9 @@ mod tests {
         let meters = Meters::default();
         meters.count_for(Meter::Telemetry, &Id::device("a\"b\\"));
         meters.bill(Bill::Telemetry, Some("a\"b\\"), 3);
-        let throttles = Gate::new(Some(Throttling::new(Sku::F1, 1))).status();
+        let gate = Gate::open();
+        gate.set(Some(Throttling::new(Sku::F1, 1)));
+        let throttles = gate.status(jiff::Timestamp::UNIX_EPOCH);
         let text = open_metrics(&meters, &Gauges { connections: 2, throttles });
         for line in [
             "iothub_operations_total{kind=\"telemetry\"} 1",

@@ -440,7 +440,8 @@ mod tests {
     fn machine() -> Machine {
         let mut dice = Dice::new([3; 32]);
         let access = Access::example(&mut dice);
-        let shell = Shell::new(Hub::new(dice, jiff::SignedDuration::ZERO), access, crate::events::Events::example());
+        let events = crate::events::Events::example(access.rules().policies.clone());
+        let shell = Shell::new(Hub::new(dice, jiff::SignedDuration::ZERO), access, events);
         let mut codec = codec();
         let connect = v3_1_1::Connect::builder().client_id("d").and_then(|b| b.keep_alive(60).build());
         let bytes = connect.expect("a CONNECT").to_continuous_buffer();

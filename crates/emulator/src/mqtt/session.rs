@@ -180,7 +180,7 @@ impl Opening {
         // What is no text is a bad token, not an absent one.
         let token = std::str::from_utf8(password).unwrap_or("?");
         let shown = Credentials { token, certificates: &self.caller.peer.certificates };
-        let access = &shell.access;
+        let access = shell.access();
         access
             .check_host(&self.claim.hub)
             .and_then(|()| access.check_device(id, &admission.authentication, shown, shell.clock.now()))

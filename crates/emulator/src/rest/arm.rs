@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::answer::{ok, with_body};
 use super::call::Call;
-use crate::access::{Audience, Policy, Right};
+use crate::access::{Audience, Policy};
 use crate::hub::print_time;
 use crate::management::{ControlPlane, Failure, Management};
 use crate::meters::Meter;
@@ -32,7 +32,10 @@ pub(super) fn arm(shell: &Shell, call: &Call) -> Response {
     }
     let path: Vec<String> = call.segments.iter().map(|segment| segment.to_ascii_lowercase()).collect();
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
-    dispatch(shell, call, &path, now).unwrap_or_else(Problem::response)
+    let response = dispatch(shell, call, &path, now).unwrap_or_else(Problem::response);
+    // What was read may be of a write that is on its way to the log: nobody hears of it earlier.
+    shell.act(|_, _| ());
+    response
 }
 
 /// A refusal, worded by the manager itself or by the provider behind it.
@@ -75,7 +78,7 @@ impl Problem {
 type Outcome = Result<Response, Problem>;
 
 fn admit(shell: &Shell, call: &Call, now: Timestamp) -> Result<(), Problem> {
-    let bearer = shell.access.check_bearer(call.header("authorization"), Audience::Management, now);
+    let bearer = shell.access().check_bearer(call.header("authorization"), Audience::Management, now);
     let bearer = bearer.map_err(|denied| {
         shell.meters.count(Meter::Unauthorized);
         tracing::warn!(method = %call.method, path = call.segments.join("/"), reason = %denied, "management call refused");
@@ -141,11 +144,16 @@ fn resource(shell: &Shell, call: &Call, rest: &[&str], now: Timestamp) -> Outcom
     match (call.method.as_str(), rest) {
         ("GET", []) => Ok(ok(&management.show(now))),
         ("PUT", []) => {
-            let accepted = management.put(body(call)?, call.header("if-match"), now)?;
+            let (document, if_match) = (body(call)?, call.header("if-match"));
+            let accepted =
+                shell.manage(|management, hub, now| management.put(document, if_match, || hub.fresh_key(), now))?;
             let response = with_body(StatusCode::CREATED, &accepted.resource);
             Ok(begun(management, call, &accepted.operation, response))
         }
-        ("PATCH", []) => Ok(ok(&management.patch(&body(call)?, now)?)),
+        ("PATCH", []) => {
+            let body = body(call)?;
+            Ok(ok(&shell.manage(|management, _, now| management.patch(&body, now))?))
+        }
         ("GET", ["iothubstats"]) => Ok(ok(&shell.act(|hub, _| hub.device_statistics()))),
         ("GET", ["quotametrics"]) => Ok(ok(&quota(shell, now))),
         ("GET", ["routingendpointshealth"]) => {
@@ -153,12 +161,12 @@ fn resource(shell: &Shell, call: &Call, rest: &[&str], now: Timestamp) -> Outcom
             Ok(ok(&json!({"value": shell.events.endpoints.health(&names)})))
         }
         ("POST", ["listkeys"]) => {
-            let keys: Vec<Value> = shell.access.policies().iter().map(key).collect();
+            let keys: Vec<Value> = shell.access().rules().policies.iter().map(key).collect();
             Ok(ok(&json!({"value": keys})))
         }
         ("POST", ["iothubkeys", name, "listkeys"]) => {
-            let mut policies = shell.access.policies().iter();
-            let found = policies.find(|policy| policy.name().eq_ignore_ascii_case(name));
+            let rules = shell.access().rules();
+            let found = rules.policies.iter().find(|policy| policy.name().eq_ignore_ascii_case(name));
             let found = found.ok_or_else(|| {
                 let message = format!("There is no shared access policy '{name}'.");
                 Failure { status: 404, code: "NotFound", message }
@@ -167,12 +175,12 @@ fn resource(shell: &Shell, call: &Call, rest: &[&str], now: Timestamp) -> Outcom
         }
         ("POST", ["routing", "routes", "$testnew"]) => Ok(ok(&routes::test_new(&body(call)?)?)),
         ("POST", ["routing", "routes", "$testall"]) => {
-            Ok(ok(&routes::test_all(&management.routes(now), &body(call)?)?))
+            Ok(ok(&routes::test_all(&management.in_force(now).routes, &body(call)?)?))
         }
         ("POST", ["failover"]) => {
             let body = body(call)?;
             let region = body.get("failoverRegion").and_then(Value::as_str).unwrap_or_default();
-            let operation = management.fail_over(region, now)?;
+            let operation = shell.manage(|management, _, now| management.fail_over(region, now))?;
             let mut response = Response::default();
             *response.status_mut() = StatusCode::ACCEPTED;
             Ok(begun(management, call, &operation, response))
@@ -234,27 +242,17 @@ fn patiently(management: &Management, mut response: Response) -> Response {
 
 fn quota(shell: &Shell, now: Timestamp) -> Value {
     let devices = shell.act(|hub, _| hub.device_statistics())["totalDeviceCount"].clone();
+    let day = shell.gate.day(now);
     json!({"value": [
-        {"name": "TotalMessages", "currentValue": shell.meters.read(Meter::Telemetry),
-            "maxValue": shell.events.management.daily_messages(now)},
+        {"name": "TotalMessages", "currentValue": day.used(), "maxValue": day.max()},
         {"name": "TotalDeviceCount", "currentValue": devices, "maxValue": DEVICES_MAX},
     ]})
 }
 
 fn key(policy: &Policy) -> Value {
-    // As Azure writes them: the right to write implies that to read.
-    let rights = [
-        ("RegistryRead", policy.has(Right::RegistryRead) && !policy.has(Right::RegistryWrite)),
-        ("RegistryWrite", policy.has(Right::RegistryWrite)),
-        ("ServiceConnect", policy.has(Right::ServiceConnect)),
-        ("DeviceConnect", policy.has(Right::DeviceConnect)),
-    ];
-    let rights: Vec<&str> = rights.into_iter().filter(|(_, held)| *held).map(|(name, _)| name).collect();
-    let [primary, secondary] = policy.keys()[..] else {
-        return Value::Null;
-    };
+    let [primary, secondary] = policy.keys();
     json!({"keyName": policy.name(), "primaryKey": primary.reveal(), "secondaryKey": secondary.reveal(),
-        "rights": rights.join(", ")})
+        "rights": policy.rights().to_string()})
 }
 
 fn body(call: &Call) -> Result<Value, Problem> {

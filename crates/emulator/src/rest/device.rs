@@ -80,7 +80,7 @@ fn check(shell: &Shell, call: &Call, certificates: &[CertificateDer<'static>], i
     let token = call.header("authorization").unwrap_or_default();
     let admission = shell.act(|hub, _| hub.admit(id)).map_err(|barred| barred.to_string())?;
     let shown = Credentials { token, certificates };
-    let granted = shell.access.check_device(id, &admission.authentication, shown, shell.clock.now());
+    let granted = shell.access().check_device(id, &admission.authentication, shown, shell.clock.now());
     granted.map(|_| ()).map_err(|denied| denied.to_string())
 }
 

@@ -28,7 +28,7 @@ pub(super) fn answer(shell: &Shell, call: &Call, control_token: &str) -> Respons
     let path = call.path();
     match (call.method.as_str(), &path[..]) {
         ("GET", [_, _, tenant, "v2.0", ".well-known", "openid-configuration"]) => ok(&configuration(call, tenant)),
-        ("GET", [_, _, _, "discovery", "v2.0", "keys"]) => ok(shell.access.issuer().key_set()),
+        ("GET", [_, _, _, "discovery", "v2.0", "keys"]) => ok(shell.access().issuer().key_set()),
         ("POST", [_, _, tenant, "oauth2", "token"] | [_, _, tenant, "oauth2", "v2.0", "token"]) => {
             let granted = client_credentials(shell, call, tenant, control_token);
             granted.map_or_else(|problem| problem.response(), |answer| ok(&answer))
@@ -37,7 +37,7 @@ pub(super) fn answer(shell: &Shell, call: &Call, control_token: &str) -> Respons
             let granted = app_service(shell, call, control_token);
             granted.map_or_else(|problem| problem.response(), |answer| ok(&answer))
         }
-        ("GET", ["metadata", ..]) if shell.access.gives_instance_metadata() => {
+        ("GET", ["metadata", ..]) if shell.access().gives_instance_metadata() => {
             let granted = instance_metadata(shell, call);
             granted.map_or_else(|problem| problem.response(), |answer| ok(&answer))
         }
@@ -168,7 +168,7 @@ fn managed_identity(shell: &Shell, call: &Call) -> Result<Value, Problem> {
 }
 
 fn mint(shell: &Shell, request: &TokenRequest<'_>) -> Result<String, Problem> {
-    shell.access.issuer().mint(request, Timestamp::now()).ok_or_else(|| {
+    shell.access().issuer().mint(request, Timestamp::now()).ok_or_else(|| {
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", 90_033, "the token could not be signed")
     })
 }

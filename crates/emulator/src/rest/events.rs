@@ -38,7 +38,10 @@ pub(super) async fn control(app: &App, call: &Call) -> Response {
         ("PUT", ["event-subscriptions", name]) => match described(call, name) {
             Err(reason) => problem(StatusCode::BAD_REQUEST, &reason),
             Ok(described) => match grid.put(described).await {
-                Ok(shown) => with_body(StatusCode::CREATED, &shown),
+                Ok(shown) => {
+                    shell.keep_subscriptions();
+                    with_body(StatusCode::CREATED, &shown)
+                }
                 Err(e @ (NotMade::Invalid(_) | NotMade::NotValidated(_))) => {
                     problem(StatusCode::BAD_REQUEST, &e.to_string())
                 }
@@ -46,6 +49,7 @@ pub(super) async fn control(app: &App, call: &Call) -> Response {
         },
         ("DELETE", ["event-subscriptions", name]) => {
             if grid.remove(name) {
+                shell.keep_subscriptions();
                 no_content()
             } else {
                 unknown()
@@ -64,6 +68,7 @@ pub(super) fn is_validation(path: &[&str]) -> bool {
 pub(super) fn validate(shell: &Shell, call: &Call) -> Response {
     let code = call.parameter("id").unwrap_or_default();
     if shell.events.event_grid.validated_by_hand(code) {
+        shell.keep_subscriptions();
         return ok(&json!("Webhook successfully validated as a subscription endpoint."));
     }
     problem(StatusCode::NOT_FOUND, "no subscription waits for this code; it is good for 10 minutes")

@@ -26,7 +26,7 @@ pub(super) async fn service(shell: &Shell, call: &Call) -> Response {
     }
     let now = shell.clock.now();
     let wanted = (call.method.as_str(), &path[..]);
-    let caller = match shell.access.check_service(call.header("authorization"), right, wanted, now) {
+    let caller = match shell.access().check_service(call.header("authorization"), right, wanted, now) {
         Ok(caller) => caller,
         Err(denied) => {
             shell.meters.count(Meter::Unauthorized);

@@ -7,6 +7,7 @@ use super::condition::{Condition, Subject, Verdict};
 use super::enrichment::{self, Enrichment};
 use super::message::{BUILT_IN, Message, Source};
 use super::problem::Problem;
+use crate::throttle::Sku;
 
 /// How many of each a hub may have.
 #[derive(Debug, Clone, Copy)]
@@ -18,9 +19,9 @@ pub(crate) struct Limits {
 
 impl Limits {
     /// Those of a pricing tier.
-    pub(crate) fn of(sku: &str) -> Self {
+    pub(crate) fn of(sku: Sku) -> Self {
         match sku {
-            "F1" => Self { routes: 5, endpoints: 1, enrichments: 2 },
+            Sku::F1 => Self { routes: 5, endpoints: 1, enrichments: 2 },
             _ => Self { routes: 100, endpoints: 10, enrichments: 10 },
         }
     }
@@ -216,7 +217,7 @@ mod tests {
     use super::*;
 
     fn table(routing: &Value) -> Result<Table, Problem> {
-        Table::compile(routing, &["local".to_owned()], Limits::of("S1"))
+        Table::compile(routing, &["local".to_owned()], Limits::of(Sku::S1))
     }
 
     fn route(name: &str, condition: &str, endpoint: &str) -> Value {

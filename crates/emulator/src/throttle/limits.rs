@@ -1,12 +1,11 @@
-//! All throttles of one hub together, and its quota.
+//! All throttles of one hub together.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Bucket, Quota, Sku, Spent};
+use super::{Bucket, Quota, Size, Sku};
 
 /// A kind of operation that is throttled by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -88,13 +87,14 @@ impl Throttling {
         Self { sku, units, burst_s: burst_s_default(), queue_s: queue_s_default() }
     }
 
+    /// The hub that is imitated.
+    pub fn size(&self) -> Size {
+        Size { sku: self.sku, units: self.units }
+    }
+
     /// Why there is no such hub.
     pub fn check(&self) -> Result<(), String> {
-        let most = self.sku.units_max();
-        if self.units == 0 || self.units > most {
-            let units = if most == 1 { "one unit".into() } else { format!("1 to {most} units") };
-            return Err(format!("a hub of size {:?} has {units}", self.sku));
-        }
+        self.size().check()?;
         if self.burst_s > 3600 || self.queue_s > 3600 {
             return Err("burst_s and queue_s are at most 3600".into());
         }
@@ -113,11 +113,10 @@ pub enum Turn {
     Refused,
 }
 
-/// The throttles and the quota of one hub.
+/// The throttles of one hub.
 #[derive(Debug, Clone)]
 pub struct Limits {
     chosen: Throttling,
-    quota: Quota,
     lanes: BTreeMap<Lane, Metered>,
 }
 
@@ -156,7 +155,7 @@ pub struct Status {
 }
 
 impl Limits {
-    /// Everything idle, nothing used.
+    /// Everything idle.
     pub fn new(chosen: Throttling) -> Self {
         let span = |seconds: u32| Duration::from_secs(seconds.into());
         let lane = |lane: Lane| {
@@ -164,11 +163,7 @@ impl Limits {
             let bucket = Bucket::new(rate.count, rate.per, span(chosen.burst_s), span(chosen.queue_s));
             (lane, Metered { bucket, queued: 0, refused: 0 })
         };
-        Self {
-            chosen,
-            quota: Quota::new(chosen.sku.daily_messages(chosen.units)),
-            lanes: Lane::ALL.into_iter().map(lane).collect(),
-        }
+        Self { chosen, lanes: Lane::ALL.into_iter().map(lane).collect() }
     }
 
     /// When an operation that may be refused is served.
@@ -189,23 +184,13 @@ impl Limits {
         metered.note(Some(wait))
     }
 
-    /// Whether the day has messages left.
-    pub fn check_quota(&mut self, now: Timestamp) -> Result<(), Spent> {
-        self.quota.check(now)
+    /// The hub that is imitated.
+    pub fn chosen(&self) -> Throttling {
+        self.chosen
     }
 
-    /// Books messages.
-    pub fn charge(&mut self, now: Timestamp, messages: u64) {
-        self.quota.charge(now, messages);
-    }
-
-    /// Bytes that one message pays for.
-    pub fn step_bytes(&self) -> usize {
-        self.chosen.sku.step_bytes()
-    }
-
-    /// What is going on.
-    pub fn status(&self, now: Duration) -> Status {
+    /// What is going on, beside what is left of the day.
+    pub fn status(&self, now: Duration, quota: Quota) -> Status {
         let lane = |(lane, metered): (&Lane, &Metered)| {
             let rate = self.chosen.sku.rate(self.chosen.units, *lane);
             let wait_ms = u64::try_from(metered.bucket.wait(now).as_millis()).unwrap_or(u64::MAX);
@@ -218,7 +203,7 @@ impl Limits {
             };
             (*lane, status)
         };
-        Status { chosen: self.chosen, quota: self.quota.clone(), lanes: self.lanes.iter().map(lane).collect() }
+        Status { chosen: self.chosen, quota, lanes: self.lanes.iter().map(lane).collect() }
     }
 }
 

@@ -33,6 +33,11 @@ impl Quota {
         Self { max, used: 0, day: 0 }
     }
 
+    /// Another size of the day; what was used stays used.
+    pub fn set_max(&mut self, max: u64) {
+        self.max = max;
+    }
+
     /// How many a day has.
     pub fn max(&self) -> u64 {
         self.max
@@ -41,6 +46,12 @@ impl Quota {
     /// How many of the day are used.
     pub fn used(&self) -> u64 {
         self.used
+    }
+
+    /// The same as it is now: a new day has used nothing.
+    pub fn at(mut self, now: Timestamp) -> Self {
+        self.turn_page(now);
+        self
     }
 
     /// Whether another message is let in. The one that crosses the line still was.

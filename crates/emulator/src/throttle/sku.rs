@@ -22,6 +22,39 @@ pub enum Sku {
     S3,
 }
 
+/// How large a hub is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    /// Tier and size of a unit.
+    pub sku: Sku,
+    /// How many units.
+    pub units: u64,
+}
+
+impl Default for Size {
+    /// The smallest hub that has everything.
+    fn default() -> Self {
+        Self { sku: Sku::S1, units: 1 }
+    }
+}
+
+impl Size {
+    /// Why there is no such hub.
+    pub fn check(self) -> Result<(), String> {
+        let most = self.sku.units_max();
+        if (1..=most).contains(&self.units) {
+            return Ok(());
+        }
+        let units = if most == 1 { "one unit".into() } else { format!("1 to {most} units") };
+        Err(format!("a hub of size {} has {units}", self.sku.name()))
+    }
+
+    /// Messages of a day.
+    pub fn daily_messages(self) -> u64 {
+        self.sku.daily_messages(self.units)
+    }
+}
+
 /// So many per span of time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Rate {
@@ -32,8 +65,50 @@ pub(super) struct Rate {
 impl Sku {
     /// Reads `F1`, `B1` to `B3`, `S1` to `S3`, in either case.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let upper = text.to_ascii_uppercase();
-        serde_json::from_value(upper.into()).map_err(|_| format!("'{text}' is none of F1, B1, B2, B3, S1, S2, S3"))
+        let found = Self::ALL.into_iter().find(|sku| sku.name().eq_ignore_ascii_case(text));
+        found.ok_or_else(|| format!("'{text}' is none of {}", Self::ALL.map(Self::name).join(", ")))
+    }
+
+    /// Every one.
+    pub const ALL: [Self; 7] = [Self::F1, Self::B1, Self::B2, Self::B3, Self::S1, Self::S2, Self::S3];
+
+    /// As Azure writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F1 => "F1",
+            Self::B1 => "B1",
+            Self::B2 => "B2",
+            Self::B3 => "B3",
+            Self::S1 => "S1",
+            Self::S2 => "S2",
+            Self::S3 => "S3",
+        }
+    }
+
+    /// The billing tier.
+    pub fn tier(self) -> &'static str {
+        match self {
+            Self::F1 => "Free",
+            Self::B1 | Self::B2 | Self::B3 => "Basic",
+            Self::S1 | Self::S2 | Self::S3 => "Standard",
+        }
+    }
+
+    /// Configurations and deployments of one hub.
+    pub fn configurations_max(self) -> usize {
+        match self {
+            Self::F1 => 10,
+            _ => 100,
+        }
+    }
+
+    /// Jobs that may wait, be scheduled or run at a time.
+    pub fn jobs_active_max(self) -> usize {
+        match self {
+            Self::F1 | Self::B1 | Self::S1 => 1,
+            Self::B2 | Self::S2 => 5,
+            Self::B3 | Self::S3 => 10,
+        }
     }
 
     /// How many units one hub may have.
@@ -114,6 +189,8 @@ mod tests {
         }
         assert_eq!(Sku::parse("s2"), Ok(Sku::S2));
         assert!(Sku::parse("S4").is_err());
-        assert_eq!(Sku::S2.daily_messages(2), 12_000_000);
+        assert_eq!(Size { sku: Sku::S2, units: 2 }.daily_messages(), 12_000_000);
+        let named: Vec<_> = Sku::ALL.map(|sku| serde_json::to_value(sku).expect("a name")).into();
+        assert_eq!(named, Sku::ALL.map(Sku::name));
     }
 }

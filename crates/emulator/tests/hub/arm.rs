@@ -12,7 +12,7 @@ const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/azu
 
 async fn hub(takes: Duration) -> (Running, Backend) {
     let control_plane = ControlPlane { takes, ..ControlPlane::default() };
-    let endpoint = iotedge_ha_emulator::Endpoint::parse("hot=/nowhere/hot.jsonl").expect("an endpoint");
+    let endpoint = iotedge_ha_emulator::Endpoint::parse("hot=http://127.0.0.1:1/").expect("an endpoint");
     let events = EventOptions { endpoints: vec![endpoint], ..EventOptions::default() };
     let seed = vec![Seed::parse("leaf").expect("a seed")];
     let options = Options { control_plane, events, seed, ..Options::default() };

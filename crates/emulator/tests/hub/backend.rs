@@ -183,6 +183,12 @@ impl Backend {
         (content_type, response.text().await.expect("text"))
     }
 
+    /// A control call that may find the hub down.
+    pub(crate) async fn try_control(&self, method: Method, path: &str) -> reqwest::Result<Answer> {
+        let url = format!("{}/_emulator/v1{path}", self.base);
+        answer(self.client.request(method, url).bearer_auth(&self.control)).await
+    }
+
     pub(crate) async fn control(&self, method: Method, path: &str, body: Option<Value>) -> Answer {
         let url = format!("{}/_emulator/v1{path}", self.base);
         let mut request = self.client.request(method, url).bearer_auth(&self.control);

@@ -12,6 +12,7 @@ mod event_grid;
 mod faults;
 mod fleet;
 mod jobs;
+mod kept;
 mod logs;
 mod methods;
 mod recordings;

@@ -34,7 +34,8 @@ pub(super) struct Args {
     #[arg(long = "endpoint", value_name = "NAME=FILE|URL", value_parser = Endpoint::parse)]
     endpoints: Vec<Endpoint>,
 
-    /// Begin with the routes of this JSON file: `properties.routing` of the hub's Azure resource
+    /// Begin with the routes of this JSON file: `properties.routing` of the hub's Azure resource. Routes that were written
+    /// through Resource Manager and kept (--state, --snapshot) go before it
     #[arg(long, value_name = "FILE")]
     routing: Option<PathBuf>,
 

@@ -34,12 +34,12 @@ pub(super) struct Args {
     #[arg(long, value_name = "PORT", default_value_t = 8883)]
     mqtt_port: u16,
 
-    /// Keep everything here: certificates, keys, identities, twins, configurations
+    /// Keep everything here: certificates, keys, identities, twins, configurations, what Resource Manager wrote
     /// [default: only certificates and keys, in $XDG_STATE_HOME/iotedge-ha/emulator or ~/.local/state/iotedge-ha/emulator]
     #[arg(long, value_name = "FOLDER")]
     state: Option<PathBuf>,
 
-    /// Load identities, twins and configurations from this file instead, and keep it up to date
+    /// Load identities, twins, configurations and what Resource Manager wrote from this file instead, and keep it up to date
     #[arg(long, value_name = "FILE")]
     snapshot: Option<PathBuf>,
 
@@ -71,7 +71,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "MS", default_value_t = 0)]
     index_lag_ms: u64,
 
-    /// Throttle and count messages as a hub of this size: F1, B1 to B3, S1 to S3 [default: no limits]
+    /// Throttle, count messages and bound configurations and jobs as a hub of this size: F1, B1 to B3, S1 to S3
+    /// [default: S1, which then does not throttle]
     #[arg(long, value_parser = Sku::parse)]
     sku: Option<Sku>,
 

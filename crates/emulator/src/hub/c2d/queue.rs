@@ -1,9 +1,9 @@
 //! The messages of one device, in the order they came.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{CloudMessage, DELIVERIES_MAX, LOCK, Received, TIME_TO_LIVE};
+use super::{CloudMessage, LOCK, Received};
 use crate::hub::Session;
 
 /// What waits for a device. Locks end with the process, messages do not.
@@ -70,9 +70,10 @@ impl Queue {
         self.entries.iter().filter_map(due).min()
     }
 
-    pub(super) fn push(&mut self, message: CloudMessage, now: Timestamp) -> u64 {
+    /// Takes in a message that waits for `ttl` unless it says otherwise.
+    pub(super) fn push(&mut self, message: CloudMessage, ttl: SignedDuration, now: Timestamp) -> u64 {
         self.last += 1;
-        let default = now.checked_add(TIME_TO_LIVE).unwrap_or(now);
+        let default = now.checked_add(ttl).unwrap_or(now);
         let expires = message.expiry.unwrap_or(default);
         self.entries.push(Entry { sequence: self.last, enqueued: now, expires, deliveries: 0, message, lock: None });
         self.last
@@ -122,11 +123,11 @@ impl Queue {
         self.entries.len() < before
     }
 
-    /// Puts one back to its place, unless it has been delivered too often.
-    pub(super) fn release(&mut self, sequence: u64) -> Option<Lost> {
+    /// Puts one back to its place, unless it has been delivered `most` times.
+    pub(super) fn release(&mut self, sequence: u64, most: u32) -> Option<Lost> {
         let entry = self.entries.iter_mut().find(|entry| entry.sequence == sequence)?;
         entry.lock = None;
-        if entry.deliveries < DELIVERIES_MAX {
+        if entry.deliveries < most {
             return None;
         }
         self.remove(sequence);
@@ -134,13 +135,13 @@ impl Queue {
     }
 
     /// Puts everything back that a connection had locked.
-    pub(super) fn release_all(&mut self, session: Session) -> Vec<Lost> {
-        self.release_where(|lock| *lock == Lock::Connection(session))
+    pub(super) fn release_all(&mut self, session: Session, most: u32) -> Vec<Lost> {
+        self.release_where(most, |lock| *lock == Lock::Connection(session))
     }
 
     /// Ends locks whose time is over, then drops what is too old.
-    pub(super) fn pass_time(&mut self, now: Timestamp) -> Vec<Lost> {
-        let mut lost = self.release_where(|lock| matches!(lock, Lock::Receiver { until, .. } if *until <= now));
+    pub(super) fn pass_time(&mut self, most: u32, now: Timestamp) -> Vec<Lost> {
+        let mut lost = self.release_where(most, |lock| matches!(lock, Lock::Receiver { until, .. } if *until <= now));
         self.entries.retain(|entry| {
             let keep = entry.lock.is_some() || now < entry.expires;
             if !keep {
@@ -155,10 +156,10 @@ impl Queue {
         std::mem::take(&mut self.entries).len()
     }
 
-    fn release_where(&mut self, which: impl Fn(&Lock) -> bool) -> Vec<Lost> {
+    fn release_where(&mut self, most: u32, which: impl Fn(&Lock) -> bool) -> Vec<Lost> {
         let due = self.entries.iter().filter(|entry| entry.lock.as_ref().is_some_and(&which));
         let due: Vec<u64> = due.map(|entry| entry.sequence).collect();
-        due.into_iter().filter_map(|sequence| self.release(sequence)).collect()
+        due.into_iter().filter_map(|sequence| self.release(sequence, most)).collect()
     }
 }
 

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
 use super::*;
-use crate::hub::{Channel, DeviceBody, Dice, Expect, Proof};
+use crate::hub::{Channel, DeviceBody, Dice, Expect, Proof, Settings};
 
 const DEVICE: &str = "d";
 
@@ -246,7 +246,7 @@ impl Model {
     }
 
     fn prune(&mut self) {
-        self.messages.retain(|m| m.3 != Holder::Nobody || m.2 < DELIVERIES_MAX);
+        self.messages.retain(|m| m.3 != Holder::Nobody || m.2 < Settings::default().message_deliveries_max);
     }
 
     fn deliver(&mut self) {

@@ -30,18 +30,18 @@ pub(super) fn meters(shell: &Shell, call: &Call, path: &[&str]) -> Option<Respon
 /// Carries out a call on `/throttles`; `None` if there is no such call.
 pub(super) fn throttles(shell: &Shell, call: &Call) -> Option<Response> {
     Some(match call.method.as_str() {
-        "GET" => ok(&json!(shell.gate.status())),
+        "GET" => ok(&json!(shell.gate.status(shell.clock.now()))),
         "PUT" if call.body().is_empty() => problem(StatusCode::BAD_REQUEST, "name a sku, such as {\"sku\":\"S1\"}"),
         "PUT" => match read(call, Throttling::check) {
             Ok(throttling) => {
                 tracing::info!(?throttling, "throttles set");
-                shell.gate.set(Some(throttling));
+                shell.set_throttling(Some(throttling));
                 no_content()
             }
             Err(reason) => problem(StatusCode::BAD_REQUEST, &reason),
         },
         "DELETE" => {
-            shell.gate.set(None);
+            shell.set_throttling(None);
             no_content()
         }
         _ => return None,
@@ -50,7 +50,7 @@ pub(super) fn throttles(shell: &Shell, call: &Call) -> Option<Response> {
 
 /// Everything as OpenMetrics text.
 pub(super) fn metrics(shell: &Shell) -> Response {
-    let gauges = Gauges { connections: shell.connections().len(), throttles: shell.gate.status() };
+    let gauges = Gauges { connections: shell.connections().len(), throttles: shell.gate.status(shell.clock.now()) };
     let mut response = Response::new(Body::from(open_metrics(&shell.meters, &gauges)));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(meters::CONTENT_TYPE));
     response
