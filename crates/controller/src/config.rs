@@ -4,10 +4,12 @@
 //! says what to try; every value knows where it came from.
 
 mod file;
+mod identity;
 mod overrides;
 mod problem;
 mod resolve;
 mod schema;
+mod secret;
 
 use std::path::{Path, PathBuf};
 
@@ -18,9 +20,11 @@ use ha_core::policy::Policy;
 use ha_core::time::Millis;
 use serde::Serialize;
 
+pub use self::identity::{HubAccess, IdentityConfig, IdentitySource};
 pub use self::overrides::{Override, environment, overridable};
 pub use self::problem::{Problem, Refused};
 pub use self::schema::config_schema;
+pub use self::secret::{SecretMissing, SecretPlace};
 
 /// Where the connection string is looked for when nothing is said.
 pub const CONNECTION_STRING_ENV: &str = "IOTEDGE_HA_CONNECTION_STRING";
@@ -46,24 +50,14 @@ pub struct Config {
 /// How to reach the hub.
 #[derive(Clone, Debug, Serialize)]
 pub struct HubConfig {
-    /// Where the connection string is.
-    pub connection_string: SecretPlace,
+    /// What the hub is shown.
+    pub access: HubAccess,
     /// Certificates to trust instead of the system's.
     pub ca_file: Option<PathBuf>,
     /// The hub's edition: `F1`, `B1` … `B3`, `S1` … `S3`.
     pub sku: String,
     /// How many units of it.
     pub units: u32,
-}
-
-/// Where a secret is. Never the secret itself.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SecretPlace {
-    /// In an environment variable of this name.
-    Environment(String),
-    /// In a file.
-    File(PathBuf),
 }
 
 /// How this controller behaves.
@@ -142,38 +136,6 @@ impl Config {
     /// The pool of that name.
     pub fn pool(&self, name: &str) -> Option<&PoolConfig> {
         self.pools.iter().find(|pool| pool.name.as_str() == name)
-    }
-}
-
-impl HubConfig {
-    /// Reads the connection string from its place.
-    pub fn read_connection_string(&self) -> Result<String, SecretMissing> {
-        let missing = |why: String| SecretMissing { place: self.connection_string.clone(), why };
-        let text = match &self.connection_string {
-            SecretPlace::Environment(name) => {
-                std::env::var(name).map_err(|_| missing("the variable is not set".to_owned()))?
-            }
-            SecretPlace::File(path) => std::fs::read_to_string(path).map_err(|e| missing(e.to_string()))?,
-        };
-        let text = text.trim().to_owned();
-        if text.is_empty() { Err(missing("it is empty".to_owned())) } else { Ok(text) }
-    }
-}
-
-/// The connection string is not where it should be.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("no connection string in {place}: {why}")]
-pub struct SecretMissing {
-    place: SecretPlace,
-    why: String,
-}
-
-impl std::fmt::Display for SecretPlace {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Environment(name) => write!(f, "the environment variable {name}"),
-            Self::File(path) => write!(f, "the file {}", path.display()),
-        }
     }
 }
 

@@ -10,7 +10,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use ha_wire::ConnectionString;
+use ha_wire::{ConnectionString, Secret};
 pub use query::{Page, Query};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use crate::budget::Budget;
 use crate::credential::Credential;
-use crate::{Backoff, Call, Error, Limits, Sku};
+use crate::{Backoff, Call, Entra, Error, Limits, Sku};
 
 /// How a [`Client`] is set up.
 #[derive(Debug, Clone)]
@@ -68,13 +68,26 @@ struct Inner {
 impl Client {
     /// A client for the hub of a service's connection string. Opens no connection yet.
     pub fn new(connection: &ConnectionString, options: &Options) -> Result<Self, Error> {
-        Self::with_scheme("https", connection, options)
+        let credential = Credential::from_connection(connection)?;
+        Self::build("https", connection.host(), &connection.host_and_port(), credential, options)
+    }
+
+    /// A client for the hub at `host` (a port may follow, after a colon) that proves itself by tokens of Entra ID.
+    /// Neither opens a connection yet nor asks for a token.
+    pub fn with_entra(host: &str, entra: Entra, options: &Options) -> Result<Self, Error> {
+        let (name, port) = host.rsplit_once(':').unwrap_or((host, "443"));
+        let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
+        if name.is_empty() || !name.chars().all(is_name) || port.parse::<u16>().is_err() {
+            return Err(Error::Setup { reason: "the hub's host is not like my-hub.azure-devices.net" });
+        }
+        Self::build("https", name, host, Credential::Entra(entra), options)
     }
 
     /// A client that talks plain HTTP, for tests against a stub.
     #[doc(hidden)]
     pub fn insecure_for_tests(connection: &ConnectionString, options: &Options) -> Result<Self, Error> {
-        Self::with_scheme("http", connection, options)
+        let credential = Credential::from_connection(connection)?;
+        Self::build("http", connection.host(), &connection.host_and_port(), credential, options)
     }
 
     /// The hub's host name.
@@ -82,12 +95,18 @@ impl Client {
         &self.inner.host
     }
 
-    fn with_scheme(scheme: &str, connection: &ConnectionString, options: &Options) -> Result<Self, Error> {
+    fn build(
+        scheme: &str,
+        host: &str,
+        authority: &str,
+        credential: Credential,
+        options: &Options,
+    ) -> Result<Self, Error> {
         let inner = Inner {
-            http: http_client(connection.host(), options)?,
-            base: format!("{scheme}://{}", connection.host_and_port()),
-            host: connection.host().to_owned(),
-            credential: Credential::from_connection(connection)?,
+            http: http_client(host, options)?,
+            base: format!("{scheme}://{authority}"),
+            host: host.to_owned(),
+            credential,
             budget: Budget::new(&options.limits),
             backoff: options.backoff,
             jitter: Mutex::new(options.seed.map_or_else(|| rand::make_rng(), StdRng::seed_from_u64)),
@@ -126,13 +145,24 @@ impl Client {
         let turn = inner.budget.acquire(request.operation, request.cost(), call.how_urgent(), call.deadline());
         let out_of_time = |_| Error::OutOfTime { what: request.what.clone(), operation: request.operation };
         turn.await.map_err(out_of_time)?;
-        let token = inner.credential.authorization(unix_now_s());
+        let authorization = self.authorization(request, call).await?;
         let time = call.attempt_time(Instant::now());
-        let result = request.send_once(&inner.http, &inner.base, token.expose(), time).await;
+        let result = request.send_once(&inner.http, &inner.base, authorization.expose(), time).await;
         if matches!(result, Err(Error::Unauthorised(_))) {
-            inner.credential.forget();
+            inner.credential.refused(&authorization);
         }
         result
+    }
+
+    /// Waits for a token no longer than the call may take; nothing has been sent if there is none.
+    async fn authorization(&self, request: &Request, call: &Call) -> Result<Secret, Error> {
+        let time = call.attempt_time(Instant::now());
+        let what = || request.what.clone();
+        match tokio::time::timeout(time, self.inner.credential.authorization(unix_now_s())).await {
+            Ok(Ok(authorization)) => Ok(authorization),
+            Ok(Err(source)) => Err(Error::NoToken { what: what(), source }),
+            Err(_) => Err(Error::NoAnswer { what: what(), waited: time, outcome_unknown: false }),
+        }
     }
 
     fn wait_before(&self, next: u32, error: &Error) -> Duration {
@@ -170,6 +200,6 @@ pub(crate) fn http_client(host: &str, options: &Options) -> Result<reqwest::Clie
     builder.build().map_err(Error::Tls)
 }
 
-fn unix_now_s() -> u64 {
+pub(crate) fn unix_now_s() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -5,17 +5,20 @@ use ha_wire::sas::Unsigned;
 use ha_wire::{ConnectionString, Secret, SharedAccessKey};
 
 use crate::Error;
+use crate::entra::{self, Entra, HUB_SCOPE};
 
 /// As long as Microsoft's SDKs let theirs live.
 const TOKEN_LIFE_S: u64 = 3600;
 /// A token with less left than this is replaced before the next call.
 const TOKEN_RENEW_AHEAD_S: u64 = 720;
+const BEARER: &str = "Bearer ";
 
-/// What the client proves itself with: a policy's key, or a ready-made token.
+/// What the client proves itself with: a policy's key, a ready-made token, or tokens of Entra ID.
 #[derive(Debug)]
 pub(crate) enum Credential {
     Policy { host: String, policy: String, key: SharedAccessKey, cached: Mutex<Option<Cached>> },
     Token(Secret),
+    Entra(Entra),
 }
 
 #[derive(Debug, Clone)]
@@ -39,27 +42,45 @@ impl Credential {
     }
 
     /// The `Authorization` header, good at `now_unix_s` and for a while after.
-    pub(crate) fn authorization(&self, now_unix_s: u64) -> Secret {
-        let (host, policy, key, cached) = match self {
-            Credential::Token(token) => return token.clone(),
-            Credential::Policy { host, policy, key, cached } => (host, policy, key, cached),
-        };
-        let mut cached = cached.lock().unwrap_or_else(PoisonError::into_inner);
-        match cached.as_ref().filter(|cached| is_fresh(cached.expiry_unix_s, now_unix_s)) {
-            Some(fresh) => fresh.token.clone(),
-            None => {
-                let expiry_unix_s = now_unix_s + TOKEN_LIFE_S;
-                let token = Secret::new(Unsigned::service(host, policy, expiry_unix_s).sign(key));
-                *cached = Some(Cached { token: token.clone(), expiry_unix_s });
-                token
+    pub(crate) async fn authorization(&self, now_unix_s: u64) -> Result<Secret, entra::Error> {
+        match self {
+            Credential::Token(token) => Ok(token.clone()),
+            Credential::Policy { host, policy, key, cached } => Ok(signature(host, policy, key, cached, now_unix_s)),
+            Credential::Entra(entra) => {
+                let token = entra.token(HUB_SCOPE).await?;
+                Ok(Secret::new(format!("{BEARER}{}", token.expose())))
             }
         }
     }
 
-    /// Drops the cached token: after a 401, which a clock set back and forth can cause.
-    pub(crate) fn forget(&self) {
-        if let Credential::Policy { cached, .. } = self {
-            *cached.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    /// The hub said 401 to this header: it is not used again, for a clock set back and forth can cause that.
+    pub(crate) fn refused(&self, authorization: &Secret) {
+        match self {
+            Credential::Policy { cached, .. } => *cached.lock().unwrap_or_else(PoisonError::into_inner) = None,
+            Credential::Entra(entra) => {
+                let token = authorization.expose().trim_start_matches(BEARER);
+                entra.refused(HUB_SCOPE, &Secret::new(token));
+            }
+            Credential::Token(_) => {}
+        }
+    }
+}
+
+fn signature(
+    host: &str,
+    policy: &str,
+    key: &SharedAccessKey,
+    cached: &Mutex<Option<Cached>>,
+    now_unix_s: u64,
+) -> Secret {
+    let mut cached = cached.lock().unwrap_or_else(PoisonError::into_inner);
+    match cached.as_ref().filter(|cached| is_fresh(cached.expiry_unix_s, now_unix_s)) {
+        Some(fresh) => fresh.token.clone(),
+        None => {
+            let expiry_unix_s = now_unix_s + TOKEN_LIFE_S;
+            let token = Secret::new(Unsigned::service(host, policy, expiry_unix_s).sign(key));
+            *cached = Some(Cached { token: token.clone(), expiry_unix_s });
+            token
         }
     }
 }
@@ -79,15 +100,16 @@ mod tests {
         Credential::from_connection(&text.parse().unwrap()).unwrap()
     }
 
-    #[test]
-    fn a_token_is_kept_and_renewed_ahead() {
+    #[tokio::test]
+    async fn a_token_is_kept_and_renewed_ahead() {
         let credential = credential();
-        let first = credential.authorization(1000);
+        let at = async |now_unix_s| credential.authorization(now_unix_s).await.unwrap();
+        let first = at(1000).await;
         let token = Token::parse(first.expose()).unwrap();
         assert_eq!((token.expiry_unix_s(), token.policy(), token.resource()), (4600, Some("service"), "h%3A8443"));
-        assert_eq!(credential.authorization(1000 + 2880), first);
-        assert_ne!(credential.authorization(1000 + 2881), first);
-        assert_ne!(credential.authorization(10), first, "the clock was set back");
+        assert_eq!(at(1000 + 2880).await, first);
+        assert_ne!(at(1000 + 2881).await, first);
+        assert_ne!(at(10).await, first, "the clock was set back");
         assert!(!format!("{credential:?}").contains("a2V5"));
     }
 

@@ -62,6 +62,15 @@ pub enum Error {
         /// Whether a write may have happened.
         outcome_unknown: bool,
     },
+    /// There is no token of Entra ID to prove oneself with; nothing was sent.
+    #[error("{what}: nothing to prove oneself with")]
+    NoToken {
+        /// What was being done.
+        what: String,
+        /// Why there is none.
+        #[source]
+        source: crate::entra::Error,
+    },
     /// The rate budget left no room before the deadline.
     #[error("{what}: out of time waiting for the hub's rate limit on {operation}; nothing was sent")]
     OutOfTime {
@@ -142,6 +151,7 @@ impl Error {
     /// read, other arguments or other rights. For a write see [`Error::outcome_unknown`] first.
     pub fn is_retryable(&self) -> bool {
         self.is_unreachable()
+            || matches!(self, Error::NoToken { source, .. } if source.is_retryable())
             || matches!(self, Error::Throttled(_) | Error::Server(_) | Error::OutOfTime { .. })
             || matches!(self, Error::MethodTimeout(_) | Error::DeviceNotOnline(_))
     }

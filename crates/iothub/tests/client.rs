@@ -1,5 +1,7 @@
 //! The client against a scripted hub on loopback: what is repeated, what is not, and what each refusal becomes.
 
+#[path = "client/entra.rs"]
+mod entra;
 #[path = "client/management.rs"]
 mod management;
 #[path = "client/stub.rs"]

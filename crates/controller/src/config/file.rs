@@ -61,17 +61,44 @@ pub(super) struct RawFile {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawHub {
+    /// The hub's host name, such as `my-hub.azure-devices.net`: for an identity instead of a connection string.
+    pub(super) host: Option<At<String>>,
     /// The environment variable that holds the service connection string. Default: `IOTEDGE_HA_CONNECTION_STRING`.
     pub(super) connection_string_env: Option<At<String>>,
     /// A file that holds the service connection string.
     pub(super) connection_string_file: Option<At<String>>,
-    /// PEM certificates to trust instead of the system's.
+    /// Who asks, by Microsoft Entra ID. With `host` also for the hub; with a connection string for Azure Resource Manager alone.
+    pub(super) identity: RawIdentity,
+    /// PEM certificates to trust instead of the system's; a token authority is trusted by either.
     pub(super) ca_file: Option<At<String>>,
     /// The hub's edition: F1, B1, B2, B3, S1, S2 or S3. Default: S1.
     pub(super) sku: Option<At<String>>,
     /// How many units of it. Default: 1.
     #[schemars(range(min = 1, max = 200))]
     pub(super) units: Option<At<u64>>,
+}
+
+/// Who asks, by Microsoft Entra ID.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawIdentity {
+    /// Where tokens come from: `managed` (virtual machine, App Service, Function), `workload` (Kubernetes),
+    /// `client_secret` (an application) or `azure_cli` (whoever has logged in).
+    pub(super) source: Option<At<String>>,
+    /// The directory. Default for `workload`: `$AZURE_TENANT_ID`; for `azure_cli`: the login's own.
+    pub(super) tenant: Option<At<String>>,
+    /// The application, or a user-assigned identity; without it `managed` takes the system-assigned one. Default for
+    /// `workload`: `$AZURE_CLIENT_ID`.
+    pub(super) client_id: Option<At<String>>,
+    /// The environment variable that holds the client secret. Default: `AZURE_CLIENT_SECRET`.
+    pub(super) client_secret_env: Option<At<String>>,
+    /// A file that holds the client secret; read anew for each token.
+    pub(super) client_secret_file: Option<At<String>>,
+    /// The file that holds the service account's token. Default: `$AZURE_FEDERATED_TOKEN_FILE`.
+    pub(super) token_file: Option<At<String>>,
+    /// The token authority, for other clouds. Default: `$AZURE_AUTHORITY_HOST`, else `https://login.microsoftonline.com`.
+    /// For `managed`: the metadata service's address.
+    pub(super) authority: Option<At<String>>,
 }
 
 /// How the controller behaves.

@@ -61,8 +61,16 @@ macro_rules! keys {
 }
 
 keys! {
+    "hub.host" => hub.host,
     "hub.connection_string_env" => hub.connection_string_env,
     "hub.connection_string_file" => hub.connection_string_file,
+    "hub.identity.source" => hub.identity.source,
+    "hub.identity.tenant" => hub.identity.tenant,
+    "hub.identity.client_id" => hub.identity.client_id,
+    "hub.identity.client_secret_env" => hub.identity.client_secret_env,
+    "hub.identity.client_secret_file" => hub.identity.client_secret_file,
+    "hub.identity.token_file" => hub.identity.token_file,
+    "hub.identity.authority" => hub.identity.authority,
     "hub.ca_file" => hub.ca_file,
     "hub.sku" => hub.sku,
     "hub.units" => hub.units,

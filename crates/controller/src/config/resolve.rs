@@ -1,5 +1,7 @@
 //! From what is written to what is meant: defaults, ranges, safety.
 
+mod hub;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -11,12 +13,8 @@ use ha_core::time::{Millis, RateBound};
 use serde::Serialize;
 
 use super::file::{At, Origin, RawFile, RawPolicy, RawPool, RawTimings};
-use super::problem::{Problem, Source, holds_key};
-use super::{AGENT_MODULE, CONNECTION_STRING_ENV, Config, ControllerConfig, HubConfig, Members, PoolConfig};
-use super::{SecretPlace, Setting};
-
-/// The editions of a hub.
-const SKUS: [&str; 7] = ["F1", "B1", "B2", "B3", "S1", "S2", "S3"];
+use super::problem::{Problem, Source};
+use super::{AGENT_MODULE, Config, ControllerConfig, Members, PoolConfig, Setting};
 
 /// The longest span that any setting may have: longer than anybody means.
 const SPAN_MAX: u64 = 30 * 24 * 3_600_000;
@@ -50,40 +48,6 @@ struct Resolver<'a> {
 }
 
 impl Resolver<'_> {
-    fn hub(&mut self, raw: &RawFile) -> HubConfig {
-        let connection_string = self.connection_string(raw);
-        let ca_file = raw.hub.ca_file.as_ref().map(|at| self.note("hub.ca_file", at, self.beside(&at.value)));
-        let sku = self.text("hub.sku", &raw.hub.sku, "S1").to_ascii_uppercase();
-        if let Some(at) = raw.hub.sku.as_ref().filter(|_| !SKUS.contains(&sku.as_str())) {
-            let reason = format!("sku = {:?} is no edition of IoT Hub", at.value);
-            self.complain(&at.origin, reason, format!("one of {}", SKUS.join(", ")));
-        }
-        let units = self.number("hub.units", &[&raw.hub.units], 1, 1..=200);
-        HubConfig { connection_string, ca_file, sku, units: u32::try_from(units).unwrap_or(1) }
-    }
-
-    fn connection_string(&mut self, raw: &RawFile) -> SecretPlace {
-        let (env, file) = (&raw.hub.connection_string_env, &raw.hub.connection_string_file);
-        for at in [env, file].into_iter().flatten().filter(|at| holds_key(&at.value)) {
-            self.complain(
-                &at.origin,
-                "this is a connection string; only the name of its place may stand here",
-                "put the string into an environment variable or a file, name that here, and renew the key: it has been written down",
-            );
-        }
-        match (env, file) {
-            (Some(_), Some(file)) => {
-                self.complain(&file.origin, "connection_string_env is given as well", "keep one of the two");
-                SecretPlace::Environment(String::new())
-            }
-            (_, Some(file)) => {
-                let path = self.note("hub.connection_string_file", file, self.beside(&file.value));
-                SecretPlace::File(path)
-            }
-            (env, None) => SecretPlace::Environment(self.text("hub.connection_string_env", env, CONNECTION_STRING_ENV)),
-        }
-    }
-
     fn controller(&mut self, raw: &RawFile) -> ControllerConfig {
         let c = &raw.controller;
         let name = self.text("controller.name", &c.name, &host_name());

@@ -22,7 +22,11 @@ fn taken(text: &str, overrides: &[Override]) -> Config {
 #[test]
 fn the_least_that_can_be_said_is_enough() {
     let config = taken(POOL, &[]);
-    assert_eq!(config.hub.connection_string, SecretPlace::Environment(CONNECTION_STRING_ENV.to_owned()));
+    let usual = HubAccess::ConnectionString {
+        place: SecretPlace::Environment(CONNECTION_STRING_ENV.to_owned()),
+        management: None,
+    };
+    assert_eq!(config.hub.access, usual);
     assert_eq!(config.controller.control.as_str(), "ha-control");
     let pool = config.pool("press_1").expect("it is there");
     assert_eq!(pool.members, Members::Listed(vec![MemberId::new("edge-a"), MemberId::new("edge-b")]));
@@ -226,4 +230,64 @@ fn the_schema_names_every_section() {
     let properties = schema["properties"].as_object().expect("an object");
     assert_eq!(properties.keys().collect::<Vec<_>>(), ["hub", "controller", "defaults", "pool"]);
     assert_eq!(schema["additionalProperties"], false);
+}
+
+const HOST: &str = "host = \"my-hub.azure-devices.net\"\n";
+
+#[test]
+fn identities_by_table() {
+    for (identity, source) in [
+        ("source = \"managed\"", IdentitySource::Managed { client_id: None }),
+        ("source = \"managed\"\nclient_id = \"c\"", IdentitySource::Managed { client_id: Some("c".to_owned()) }),
+        (
+            "source = \"workload\"\ntoken_file = \"token\"",
+            IdentitySource::Workload { tenant: None, client_id: None, token_file: Some("token".into()) },
+        ),
+        (
+            "source = \"client_secret\"\ntenant = \"t\"\nclient_id = \"c\"\nclient_secret_file = \"/s\"",
+            IdentitySource::ClientSecret {
+                tenant: "t".to_owned(),
+                client_id: "c".to_owned(),
+                secret: SecretPlace::File("/s".into()),
+            },
+        ),
+        ("source = \"azure_cli\"", IdentitySource::AzureCli { tenant: None }),
+    ] {
+        let config = taken(&format!("[hub]\n{HOST}[hub.identity]\n{identity}\n{POOL}"), &[]);
+        let HubAccess::Identity { host, identity } = &config.hub.access else { panic!("{:?}", config.hub.access) };
+        assert_eq!((host.as_str(), &identity.source), ("my-hub.azure-devices.net", &source));
+    }
+}
+
+#[test]
+fn an_identity_may_be_for_the_management_side_alone() {
+    let config = taken(&format!("[hub]\nconnection_string_env = \"X\"\nidentity.source = \"azure_cli\"\n{POOL}"), &[]);
+    assert!(matches!(config.hub.access, HubAccess::ConnectionString { .. }));
+    assert_eq!(config.hub.identity().map(|found| &found.source), Some(&IdentitySource::AzureCli { tenant: None }));
+}
+
+#[test]
+fn identities_that_make_no_sense_are_refused() {
+    let reasons = |text: &str| -> Vec<String> {
+        let refused = parse(Path::new("p"), &format!("{text}\n{POOL}"), &[]).expect_err("it makes no sense");
+        refused.problems.into_iter().map(|problem| problem.reason).collect()
+    };
+    for (text, reason) in [
+        ("[hub]\nhost = \"h\"", "a host alone proves nothing to the hub"),
+        ("[hub]\nhost = \"https://h/\"\nidentity.source = \"managed\"", "\"https://h/\" is no host name"),
+        ("[hub]\nhost = \"h\"\nconnection_string_env = \"X\"\nidentity.source = \"managed\"", "host is given as well"),
+        ("[hub.identity]\nsource = \"managed\"", "an identity is given, but not the hub's host"),
+        ("[hub]\nhost = \"h\"\nidentity.source = \"magic\"", "source = \"magic\" is unknown"),
+        ("[hub]\nidentity.tenant = \"t\"", "tenant is given, but no source"),
+        (
+            "[hub]\nhost = \"h\"\nidentity.source = \"client_secret\"\nidentity.tenant = \"t\"",
+            "a client secret needs tenant and client_id",
+        ),
+        (
+            "[hub]\nhost = \"h\"\nidentity.source = \"managed\"\nidentity.client_secret_env = \"S\"",
+            "client_secret_env means nothing with source = \"managed\"",
+        ),
+    ] {
+        assert_eq!(reasons(text), [reason], "{text}");
+    }
 }

@@ -27,7 +27,7 @@ pub(crate) use self::errors::error;
 use self::keys::Keys;
 use self::records::Records;
 use super::{Error, Hub, Opinions, Read, Reassertion, Seat, Written, chain};
-use crate::config::{HubConfig, SecretMissing};
+use crate::config::{HubAccess, HubConfig, SecretMissing, SecretPlace};
 
 /// How long anything may take that no lease waits for.
 const ROUTINE: Duration = Duration::from_secs(30);
@@ -67,6 +67,9 @@ pub enum Unusable {
         #[source]
         source: std::io::Error,
     },
+    /// The identity cannot be used.
+    #[error("the identity cannot be set up")]
+    Identity(#[source] ha_iothub::entra::Error),
     /// The client cannot be set up.
     #[error("the hub client cannot be set up")]
     Client(#[source] ha_iothub::Error),
@@ -75,19 +78,21 @@ pub enum Unusable {
 impl IotHub {
     /// A hub as configured. Opens no connection yet.
     pub fn new(config: &HubConfig) -> Result<Self, Unusable> {
-        let text = config.read_connection_string()?;
-        let connection: ConnectionString = text.parse().map_err(|source| {
-            let place = config.connection_string.to_string();
-            Unusable::BadString { place, source }
-        })?;
         let ca_pem = config.ca_file.as_ref().map(|path| {
             let unreadable = |source| Unusable::CaFile { path: path.display().to_string(), source };
             std::fs::read(path).map_err(unreadable)
         });
+        let ca_pem = ca_pem.transpose()?;
         let sku: Sku = config.sku.parse().unwrap_or(Sku::S1);
         let limits = sku.limits(config.units).share(0.8);
-        let options = Options { ca_pem: ca_pem.transpose()?, limits, ..Options::default() };
-        Ok(Self::with_client(Client::new(&connection, &options).map_err(Unusable::Client)?))
+        let options = Options { ca_pem: ca_pem.clone(), limits, ..Options::default() };
+        let client = match &config.access {
+            HubAccess::ConnectionString { place, .. } => Client::new(&connection_string(place)?, &options),
+            HubAccess::Identity { host, identity } => {
+                Client::with_entra(host, identity.entra(ca_pem).map_err(Unusable::Identity)?, &options)
+            }
+        };
+        Ok(Self::with_client(client.map_err(Unusable::Client)?))
     }
 
     /// A hub through a client that is set up already.
@@ -109,6 +114,11 @@ impl IotHub {
         };
         self.call_with_key(seat, &Request::Hello(hello), Millis::ZERO, timeout, keys::Missing::Fail).await
     }
+}
+
+fn connection_string(place: &SecretPlace) -> Result<ConnectionString, Unusable> {
+    let text = place.read("connection string")?;
+    text.parse().map_err(|source| Unusable::BadString { place: place.to_string(), source })
 }
 
 impl Hub for IotHub {

@@ -80,6 +80,7 @@ impl Request {
         let helps = match error {
             Error::Throttled(_) | Error::Server(_) | Error::Unreachable { .. } | Error::NoAnswer { .. } => true,
             Error::MethodTimeout(_) => self.effect == Effect::Read,
+            Error::NoToken { source, .. } => source.is_retryable(),
             _ => false,
         };
         helps && (!error.outcome_unknown() || self.effect != Effect::Write)

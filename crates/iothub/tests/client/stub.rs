@@ -93,6 +93,10 @@ impl Stub {
         format!("HostName={};SharedAccessKeyName=service;SharedAccessKey={key}", self.address).parse().unwrap()
     }
 
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
     pub(crate) fn requests(&self) -> Vec<Request> {
         self.requests.lock().unwrap().clone()
     }

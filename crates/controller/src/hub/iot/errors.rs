@@ -11,8 +11,11 @@ pub(crate) fn error(e: &Client) -> Error {
     match e {
         Client::NotFound(refusal) => Error::NotFound(refusal.what.trim_start_matches("get ").to_owned()),
         Client::Unauthorised(_) => Error::Unauthorised(said),
+        Client::NoToken { source, .. } if !source.is_retryable() => Error::Unauthorised(said),
         Client::Throttled(_) | Client::QuotaExceeded(_) | Client::OutOfTime { .. } => Error::Throttled(said),
-        Client::Server(_) | Client::Unreachable { .. } | Client::NoAnswer { .. } => Error::Unreachable(said),
+        Client::Server(_) | Client::Unreachable { .. } | Client::NoAnswer { .. } | Client::NoToken { .. } => {
+            Error::Unreachable(said)
+        }
         _ => Error::Refused(said),
     }
 }

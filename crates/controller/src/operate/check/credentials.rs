@@ -1,10 +1,9 @@
 use super::{Check, Outcome};
-use crate::config::Config;
+use crate::config::{Config, HubAccess};
 use crate::hub::chain;
 use crate::hub::iot::IotHub;
 
-pub(super) const CHECK: Check =
-    Check { id: "credentials", description: "the hub's connection string is where it should be" };
+pub(super) const CHECK: Check = Check { id: "credentials", description: "what the hub is shown is where it should be" };
 
 /// The hub as configured, or what is wrong.
 pub(super) fn check(config: &Config) -> Result<(IotHub, Outcome), Outcome> {
@@ -12,8 +11,11 @@ pub(super) fn check(config: &Config) -> Result<(IotHub, Outcome), Outcome> {
                 az iot hub connection-string show --policy-name iothubowner";
     match IotHub::new(&config.hub) {
         Ok(hub) => {
-            let found = Outcome::ok(format!("in {}, for {}", config.hub.connection_string, hub.client().host()));
-            Ok((hub, found))
+            let found = match &config.hub.access {
+                HubAccess::ConnectionString { place, .. } => format!("in {place}, for {}", hub.client().host()),
+                HubAccess::Identity { host, .. } => format!("tokens of Entra ID, for {host}"),
+            };
+            Ok((hub, Outcome::ok(found)))
         }
         Err(error) => Err(Outcome::error(chain(&error), hint)),
     }
