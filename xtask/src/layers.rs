@@ -11,9 +11,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("iotedge-ha-core", &[]),
     ("iotedge-ha-protocol", &["iotedge-ha-core"]),
     ("iotedge-ha-wire", &[]),
+    ("iotedge-ha-condition", &[]),
+    ("iotedge-ha-mqtt", &["iotedge-ha-wire"]),
     ("iotedge-ha-iothub", &["iotedge-ha-wire"]),
-    ("iotedge-ha-emulator", &["iotedge-ha-wire"]),
-    ("iotedge-ha-edge", &["iotedge-ha-wire", "iotedge-ha-iothub"]),
+    ("iotedge-ha-emulator", &["iotedge-ha-wire", "iotedge-ha-condition", "iotedge-ha-mqtt"]),
+    ("iotedge-ha-edge", &["iotedge-ha-wire", "iotedge-ha-condition", "iotedge-ha-mqtt", "iotedge-ha-iothub"]),
     ("iotedge-ha-agent", &["iotedge-ha-core", "iotedge-ha-protocol", "iotedge-ha-wire"]),
     ("iotedge-ha-deployment", &["iotedge-ha-wire"]),
     (
@@ -59,6 +61,7 @@ const REFUSED: &[(&str, &[&str], &str)] = &[
     ("iotedge-ha-protocol", &["tokio", "reqwest", "rand"], "protocol only encodes and decodes"),
     ("iotedge-ha-wire", &["tokio", "reqwest", "rand"], "wire only encodes and decodes"),
     ("iotedge-ha-deployment", &["tokio", "reqwest", "rand"], "deployment only reads and compares"),
+    ("iotedge-ha-condition", &["tokio", "reqwest", "rand"], "a condition is compiled and asked, nothing else"),
 ];
 
 /// Crates that must appear nowhere in the tree.

@@ -4,7 +4,6 @@ pub(crate) mod control;
 mod https;
 mod listen;
 mod session;
-mod websocket;
 
 use std::sync::Arc;
 

@@ -1,7 +1,6 @@
 //! MQTT 3.1.1, both sides of it, without sockets: bytes in, bytes and words out.
 
 pub(crate) mod client;
-pub(crate) mod opening;
 pub(crate) mod server;
 
 use bytes::BytesMut;

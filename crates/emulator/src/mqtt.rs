@@ -3,7 +3,6 @@
 mod claim;
 mod flow;
 mod machine;
-mod opening;
 mod pump;
 mod session;
 mod storm;

@@ -16,7 +16,6 @@ mod page;
 mod query;
 mod serve;
 mod service;
-mod websocket;
 
 pub(crate) use methods::carry;
 pub(crate) use serve::{App, accept};

@@ -1,6 +1,5 @@
 //! Where messages go: routes, their conditions, enrichments and endpoints.
 
-mod condition;
 mod endpoint;
 mod enrichment;
 mod message;
@@ -9,7 +8,6 @@ mod table;
 
 pub use endpoint::{Endpoint, Sink};
 
-pub(crate) use condition::{CompileError, Condition, Verdict};
 pub(crate) use endpoint::Endpoints;
 pub(crate) use message::{Message, Source};
 pub(crate) use table::{Limits, Table};

@@ -18,7 +18,7 @@ use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{Door, control, websocket};
+use super::{Door, control, session};
 use crate::access::{self, now_unix_s};
 use crate::hub::Answer;
 use crate::id::Id;
@@ -157,11 +157,7 @@ async fn authenticate(door: &Door, id: &Id, headers: &HeaderMap) -> Result<(), S
 }
 
 async fn upgrade(State(door): State<Arc<Door>>, upgrade: WebSocketUpgrade) -> Response {
-    upgrade
-        .protocols([ha_wire::topics::WEBSOCKET_PROTOCOL])
-        .max_message_size(websocket::MESSAGE_BYTES_MAX)
-        .max_frame_size(websocket::MESSAGE_BYTES_MAX)
-        .on_upgrade(move |socket| websocket::serve(door, socket))
+    ha_mqtt::upgrade(upgrade, move |stream| session::serve(door, stream, "websocket"))
 }
 
 fn problem(status: StatusCode, message: &str) -> Response {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ha_mqtt::read_first;
 use ha_wire::topics::{ClientId, Username};
 use mqtt_protocol_core::mqtt::result_code::ConnectReturnCode;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf};
@@ -15,7 +16,6 @@ use crate::access::{self, now_unix_s};
 use crate::hub::{ClientOrder, Input, Session};
 use crate::id::Id;
 use crate::mqtt::Broken;
-use crate::mqtt::opening::read_first;
 use crate::mqtt::server::{Opened, Said, Server};
 use crate::outflow::Outflow;
 use crate::shell::Hub;

@@ -93,7 +93,7 @@ impl EdgeHub {
     /// Stores a message for each receiver that a route names. It counts as taken from here on.
     pub(super) fn route_message(&mut self, now: Instant, id: &Id, topic: FromDevice, payload: Bytes) {
         let FromDevice::Event { properties, .. } = &topic else { return };
-        let passing = Passing { from: id, properties, body: &payload };
+        let passing = Passing::new(id, properties, &payload);
         let ways = self.own.ways(&passing);
         if ways.is_empty() {
             tracing::debug!(%id, "no route takes a message; it is dropped");

@@ -1,21 +1,21 @@
 //! edgeHub's routes: `FROM <source> [WHERE <condition>] INTO <sink>`.
 
-mod condition;
+mod passing;
 
 use std::time::Duration;
 
-use ha_wire::Properties;
+use ha_condition::{Condition, Verdict};
 use serde_json::Value;
 
-use self::condition::Condition;
-use crate::id::Id;
+pub(super) use self::passing::Passing;
 
-/// A message on its way through the routes.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Passing<'a> {
-    pub(super) from: &'a Id,
-    pub(super) properties: &'a Properties,
-    pub(super) body: &'a [u8],
+/// Reads a route as it stands in the twin of `$edgeHub`: a text, or an object with `route`, `priority` and
+/// `timeToLiveSecs`. Nothing is done with it.
+///
+/// # Errors
+/// With the reason that edgeHub would report, when it would refuse the route.
+pub fn check_route(route: &Value) -> Result<(), String> {
+    Route::read(route).map(drop)
 }
 
 /// Where a message goes.
@@ -75,14 +75,15 @@ impl Route {
         let (middle, sink) = (rest[..into].trim(), rest[into + "INTO".len()..].trim());
         let condition = match middle {
             "" => None,
-            middle => Some(Condition::parse(after_word(middle, "WHERE").ok_or("WHERE is missing")?)?),
+            middle => Some(read_condition(after_word(middle, "WHERE").ok_or("WHERE is missing")?)?),
         };
         let (source, sink) = (Source::parse(source)?, Sink::parse(sink)?);
         Ok(Self { source, condition, sink, priority: PRIORITY_LAST, ttl: None })
     }
 
     pub(super) fn takes(&self, message: &Passing<'_>) -> bool {
-        self.source.takes(message) && self.condition.as_ref().is_none_or(|condition| condition.holds(message))
+        let holds = |condition: &Condition| condition.ask(&message.subject()) == Verdict::True;
+        self.source.takes(message) && self.condition.as_ref().is_none_or(holds)
     }
 }
 
@@ -103,12 +104,12 @@ impl Source {
     }
 
     fn takes(&self, message: &Passing<'_>) -> bool {
-        let from = message.from.module.as_deref();
+        let from = message.from().module.as_deref();
         match self {
             Self::Everything => true,
             Self::Modules => from.is_some(),
             Self::Module(module) => from == Some(module),
-            Self::Output { module, output } => from == Some(module) && message.properties.output() == Some(output),
+            Self::Output { module, output } => from == Some(module) && message.output() == Some(output),
         }
     }
 }
@@ -131,6 +132,14 @@ impl Sink {
             _ => Err(unknown()),
         }
     }
+}
+
+fn read_condition(text: &str) -> Result<Condition, String> {
+    let condition = Condition::compile(text).map_err(|error| format!("condition: {error}"))?;
+    if condition.needs_twin() {
+        return Err("condition: $twin is IoT Hub's; edgeHub has no twin to ask".to_owned());
+    }
+    Ok(condition)
 }
 
 fn after_word<'a>(text: &'a str, word: &str) -> Option<&'a str> {
@@ -164,11 +173,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::id::Id;
 
     fn takes(route: &str, from: &Id, properties: &str, body: &str) -> bool {
         let properties = properties.parse().expect("properties");
-        let message = Passing { from, properties: &properties, body: body.as_bytes() };
-        Route::read(&json!(route)).expect(route).takes(&message)
+        Route::read(&json!(route)).expect(route).takes(&Passing::new(from, &properties, body.as_bytes()))
     }
 
     #[test]
@@ -185,19 +194,26 @@ mod tests {
             ("FROM /messages/* WHERE NOT IS_DEFINED($connectionModuleId) INTO $upstream", &leaf, "", true),
             ("FROM /messages/* WHERE NOT IS_DEFINED($connectionModuleId) INTO $upstream", &module, "", false),
             (
-                "FROM /messages/* WHERE kind = 'a INTO b' AND level > 2 INTO $upstream",
+                "FROM /messages/* WHERE kind = 'a INTO b' AND as_number(level) * 2 > 5 INTO $upstream",
                 &module,
                 "kind=a%20INTO%20b&level=3",
                 true,
             ),
-            ("FROM /messages/* WHERE kind = 'x' OR (level >= 3) INTO $upstream", &module, "level=2", false),
+            ("FROM /messages/* WHERE kind = 'x' OR (level >= '3') INTO $upstream", &module, "level=2", false),
+            ("FROM /messages/* WHERE level > 2 INTO $upstream", &module, "level=3", false),
+            ("FROM /messages/* WHERE starts_with(KIND, 'pre') INTO $upstream", &module, "kind=press", true),
+            ("FROM /messages/* WHERE $connectionModuleId = 'press' INTO $upstream", &module, "", true),
+            ("FROM /messages/* WHERE $messageId = 'x' INTO $upstream", &module, "%24.mid=x", true),
+            ("FROM /messages/* WHERE bare = '' INTO $upstream", &module, "bare", true),
         ] {
             assert_eq!(takes(route, from, properties, "{}"), expected, "{route} {properties}");
         }
         let body = "{\"temperature\": 21.5, \"machine\": {\"name\": \"p1\"}}";
         let by_body = "FROM /messages/* WHERE $body.temperature > 20 AND $body.machine.name <> 'p2' INTO $upstream";
-        assert!(takes(by_body, &module, "", body));
-        assert!(!takes(by_body, &module, "", "not json"));
+        let as_json = "%24.ct=application%2Fjson&%24.ce=utf-8";
+        assert!(takes(by_body, &module, as_json, body));
+        assert!(!takes(by_body, &module, as_json, "not json"));
+        assert!(!takes(by_body, &module, "%24.ct=application%2Fjson", body), "the encoding is not named");
     }
 
     #[test]
@@ -215,7 +231,8 @@ mod tests {
             (json!("FROM /messages/*"), "INTO"),
             (json!("FROM /messages/* INTO nowhere"), "nowhere"),
             (json!("FROM /elsewhere INTO $upstream"), "/elsewhere"),
-            (json!("FROM /messages/* WHERE a = INTO $upstream"), "condition"),
+            (json!("FROM /messages/* WHERE a = INTO $upstream"), "condition: a value is expected (line 1, column 4)"),
+            (json!("FROM /messages/* WHERE $twin.tags.a = 1 INTO $upstream"), "edgeHub has no twin"),
             (json!({"route": "FROM /* INTO $upstream", "priority": 10}), "priority"),
             (json!(7), "a text or an object"),
         ] {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use ha_mqtt::read_first;
 use mqtt_protocol_core::mqtt::packet::v3_1_1;
 use mqtt_protocol_core::mqtt::result_code::ConnectReturnCode;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf};
@@ -11,7 +12,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::claim::Claim;
 use super::machine::{self, Codec, Machine};
-use super::opening::read_first;
 use super::pump::{Limits, Link, Pump, Will};
 use super::{FAREWELL, INBOX_BYTES_MAX};
 use crate::access::{Credentials, Granted};

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer::{dress, refused};
 use super::call::{Call, segments};
-use super::{arm, control, device, entra, events, metering, page, service, websocket};
+use super::{arm, control, device, entra, events, metering, page, service};
 use crate::faults::{RestKind, Verdict};
 use crate::hub::{Code, Refusal};
 use crate::listen::Peer;
@@ -186,9 +186,5 @@ async fn upgrade(app: App, request: Request, peer: &Arc<Peer>) -> Response {
         }
     };
     let caller = mqtt::Caller { transport: "websocket", peer: Arc::clone(peer) };
-    upgrade
-        .protocols(["mqtt"])
-        .max_message_size(websocket::MESSAGE_BYTES_MAX)
-        .max_frame_size(websocket::MESSAGE_BYTES_MAX)
-        .on_upgrade(move |socket| websocket::serve(app.shell, socket, caller, app.stop))
+    ha_mqtt::upgrade(upgrade, move |stream| mqtt::serve(app.shell, stream, caller, app.stop))
 }

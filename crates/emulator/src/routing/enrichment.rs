@@ -1,8 +1,8 @@
 //! Properties that the hub adds to messages for an endpoint.
 
+use ha_condition::{Lookup, Subject};
 use serde::Deserialize;
 
-use super::condition::{Lookup, Subject};
 use super::problem::Problem;
 
 /// What is added to whose messages.

@@ -1,9 +1,9 @@
 //! The routes of a hub, compiled: which message goes where.
 
+use ha_condition::{Condition, Subject, Verdict};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::condition::{Condition, Subject, Verdict};
 use super::enrichment::{self, Enrichment};
 use super::message::{BUILT_IN, Message, Source};
 use super::problem::Problem;

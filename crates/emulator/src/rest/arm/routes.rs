@@ -1,11 +1,12 @@
 //! Trying routes with a message.
 
 use bytes::Bytes;
+use ha_condition::{CompileError, Condition, Verdict};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::management::Failure;
-use crate::routing::{CompileError, Condition, Message, Source, Table, Verdict};
+use crate::routing::{Message, Source, Table};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

@@ -1,22 +1,39 @@
 //! MQTT through a WebSocket: frames become a byte stream.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::ws::{Message, WebSocket};
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::response::Response;
 use futures_util::{SinkExt as _, StreamExt as _};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-
-use super::{Door, session};
+use ha_wire::topics::WEBSOCKET_PROTOCOL;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
 /// One MQTT packet may come in one message.
-pub(super) const MESSAGE_BYTES_MAX: usize = 512 * 1024;
+const MESSAGE_BYTES_MAX: usize = 512 * 1024;
 const PIPE_BYTES: usize = 64 * 1024;
+/// How long the last bytes may take.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// Serves MQTT on an upgraded connection until either side ends it.
-pub(super) async fn serve(door: Arc<Door>, socket: WebSocket) {
+/// Answers the upgrade of an MQTT client. `session` gets the byte stream, as it would get a socket, and the connection
+/// lasts until either side ends it.
+pub fn upgrade<F, S>(upgrade: WebSocketUpgrade, session: F) -> Response
+where
+    F: FnOnce(DuplexStream) -> S + Send + 'static,
+    S: Future<Output = ()> + Send + 'static,
+{
+    upgrade
+        .protocols([WEBSOCKET_PROTOCOL])
+        .max_message_size(MESSAGE_BYTES_MAX)
+        .max_frame_size(MESSAGE_BYTES_MAX)
+        .on_upgrade(move |socket| serve(socket, session))
+}
+
+async fn serve<F, S>(socket: WebSocket, session: F)
+where
+    F: FnOnce(DuplexStream) -> S,
+    S: Future<Output = ()>,
+{
     let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
     let (mut sink, mut frames) = socket.split();
     let (mut reader, mut writer) = tokio::io::split(ours);
@@ -40,12 +57,11 @@ pub(super) async fn serve(door: Arc<Door>, socket: WebSocket) {
         }
         let _ = sink.close().await;
     };
-    let session = session::serve(door, theirs, "websocket");
     let pipes = async { tokio::join!(inward, outward) };
     tokio::pin!(pipes);
     tokio::select! {
-        // What the session said last is still in the pipe.
-        () = session => {
+        // What the session said last is still in the pipe; `outward` ends once that is sent.
+        () = session(theirs) => {
             let _ = tokio::time::timeout(FAREWELL, &mut pipes).await;
         }
         _ = &mut pipes => {}

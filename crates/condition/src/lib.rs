@@ -1,7 +1,9 @@
 //! The condition of a message route: compiled once, asked of every message.
 //!
-//! Three outcomes: a condition is true, false, or undefined (something it asks about is missing or of another type).
-//! Only true routes. Types are never converted; `as_number` is there for that.
+//! IoT Hub and edgeHub share this language. Three outcomes: a condition is true, false, or undefined (something it asks
+//! about is missing or of another type). Only true routes. Types are never converted; `as_number` is there for that.
+//! This crate knows no messages: what a condition is asked about is handed in as a [`Subject`].
+#![warn(missing_docs)]
 
 mod eval;
 mod functions;
@@ -22,12 +24,12 @@ const CHARS_MAX: usize = 8192;
 
 /// A compiled condition.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Condition(Expr);
+pub struct Condition(Expr);
 
 /// What a condition says of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Verdict {
+pub enum Verdict {
     /// The message is routed.
     True,
     /// It is not.
@@ -38,61 +40,72 @@ pub(crate) enum Verdict {
 
 /// What a condition is asked about.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Subject<'a> {
+pub struct Subject<'a> {
     /// Application properties; names match in any case.
-    pub(crate) application: &'a [(String, String)],
+    pub application: &'a [(String, String)],
     /// System properties by their names on the wire; names match in any case.
-    pub(crate) system: &'a [(String, String)],
+    pub system: &'a [(String, String)],
     /// The body, if it is JSON and says so.
-    pub(crate) body: Option<&'a Value>,
+    pub body: Option<&'a Value>,
     /// The sender's own twin as the service shows it.
-    pub(crate) twin: Option<&'a Value>,
+    pub twin: Option<&'a Value>,
 }
 
 /// Why a condition does not compile, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message} (line {}, column {})", start.line, start.column)]
-pub(crate) struct CompileError {
+pub struct CompileError {
     /// What is wrong.
-    pub(crate) message: String,
+    pub message: String,
     /// Where it begins.
-    pub(crate) start: Position,
+    pub start: Position,
     /// Where it ends.
-    pub(crate) end: Position,
+    pub end: Position,
 }
 
 /// A place in a condition, counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub(crate) struct Position {
+pub struct Position {
     /// The line.
-    pub(crate) line: usize,
+    pub line: usize,
     /// The character in it.
-    pub(crate) column: usize,
+    pub column: usize,
 }
 
 impl Condition {
     /// Compiles a condition.
-    pub(crate) fn compile(text: &str) -> Result<Self, CompileError> {
+    ///
+    /// # Errors
+    /// With the place, when the text is no condition, nests too deep or is too long.
+    pub fn compile(text: &str) -> Result<Self, CompileError> {
         parse::parse(text).map(Self)
     }
 
     /// Asks it about a message.
-    pub(crate) fn ask(&self, subject: &Subject<'_>) -> Verdict {
+    pub fn ask(&self, subject: &Subject<'_>) -> Verdict {
         match self.0.eval(subject) {
             Datum::Bool(true) => Verdict::True,
             Datum::Bool(false) => Verdict::False,
             _ => Verdict::Undefined,
         }
     }
+
+    /// Whether it asks about the twin.
+    pub fn needs_twin(&self) -> bool {
+        self.0.asks_twin()
+    }
 }
 
 /// A single value of a message or twin, for enrichments.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Lookup(Expr);
+pub struct Lookup(Expr);
 
 impl Lookup {
     /// Compiles a path such as `$twin.tags.site`.
-    pub(crate) fn compile(text: &str) -> Result<Self, CompileError> {
+    ///
+    /// # Errors
+    /// With the place, when the text is no path.
+    pub fn compile(text: &str) -> Result<Self, CompileError> {
         match parse::parse(text)? {
             path @ Expr::Path(..) => Ok(Self(path)),
             _ => {
@@ -103,7 +116,7 @@ impl Lookup {
     }
 
     /// What is there, as text; `None` if nothing is.
-    pub(crate) fn text(&self, subject: &Subject<'_>) -> Option<String> {
+    pub fn text(&self, subject: &Subject<'_>) -> Option<String> {
         match self.0.eval(subject) {
             Datum::Undefined => None,
             Datum::Null => Some("null".to_owned()),
@@ -112,13 +125,6 @@ impl Lookup {
             Datum::Text(text) => Some(text.into_owned()),
             Datum::Whole(whole) => Some(whole.to_string()),
         }
-    }
-}
-
-impl Condition {
-    /// Whether it asks about the twin.
-    pub(crate) fn needs_twin(&self) -> bool {
-        self.0.asks_twin()
     }
 }
 
