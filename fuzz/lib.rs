@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use ha_emulator::hub::{DeviceBody, Dice, Expect, Hub, Id};
-use ha_emulator::{Emulator, Options, Running, Seed};
+use ha_emulator::{Authority, Emulator, Entra, Options, Running, Seed};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -21,7 +21,8 @@ impl World {
         WORLD.get_or_init(|| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             let seed = vec![Seed::parse("d:edge:m").expect("a seed")];
-            let options = Options { seed, random_seed: Some([7; 32]), ..Options::default() };
+            let entra = Entra { authorities: vec![authority()], ..Entra::default() };
+            let options = Options { seed, entra, random_seed: Some([7; 32]), ..Options::default() };
             let hub = runtime.block_on(Emulator::start(options)).expect("a hub");
             Self { runtime, hub }
         })
@@ -49,6 +50,12 @@ impl World {
         assert_eq!(self.hub.connections().len(), 0, "a connection outlived its stream");
         answer
     }
+}
+
+/// An authority whose good token has long expired.
+fn authority() -> Authority {
+    let keys = include_str!("../crates/emulator/src/access/testdata/jwks.json");
+    Authority::new("https://sts.windows.net/11111111-2222-3333-4444-555555555555/", keys).expect("keys")
 }
 
 /// A CONNECT of the seeded module that is accepted.

@@ -30,5 +30,6 @@ pub use cut::Cut;
 pub use device::{Running, start};
 pub use error::Error;
 pub use id::Id;
+pub use hub::check_route;
 pub use options::Options;
 pub use timings::Timings;

@@ -13,7 +13,8 @@ use toml::Spanned;
 use crate::error::Error;
 use crate::hub::{Hub, Id};
 
-pub(crate) use transfer::{Import, LineError, export, export_without_keys, import};
+pub(crate) use transfer::{Import, LineError, export_without_keys};
+pub use transfer::{export, import};
 
 /// The most devices of one entry.
 const COUNT_MAX: u32 = 100_000;

@@ -43,6 +43,7 @@ pub use emulator::Emulator;
 pub use error::Error;
 pub use event_grid::{EventSubscription, Schema};
 pub use events::EventOptions;
+pub use fleet::{export, import};
 pub use management::ControlPlane;
 pub use options::{ConnectRate, Options, Seed, Strangers};
 pub use routing::{Endpoint, Sink};

@@ -12,7 +12,7 @@ use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::access::TokenRequest;
+use crate::access::{Audience, TokenRequest};
 use crate::doors::Restart;
 use crate::emulator::plant;
 use crate::evaluation;
@@ -105,6 +105,15 @@ impl Running {
         let host = self.host_and_port();
         let request = TokenRequest { host: &host, tenant: "emulator", client_id, audience };
         self.shell.access().issuer().mint(&request, Timestamp::now())
+    }
+
+    /// Whom a bearer token names that this hub takes: `Bearer …`, as in an `Authorization` header.
+    ///
+    /// # Errors
+    /// With the reason, when the hub does not take it.
+    pub fn check_bearer_token(&self, header: &str) -> Result<String, String> {
+        let bearer = self.shell.access.check_bearer(Some(header), Audience::Hub, Timestamp::now());
+        bearer.map(|bearer| bearer.id).map_err(|denied| denied.to_string())
     }
 
     /// The hub's id in Azure Resource Manager, which is served at [`Running::https_url`].

@@ -10,7 +10,10 @@ use crate::hub::{Hub, Id};
 
 /// Carries out a file of lines, each by its `importMode` (`createOrUpdate` unless it says otherwise), up to the first
 /// line that cannot be carried out. Answers with how many were.
-pub(crate) fn import(hub: &mut Hub, text: &str, now: Timestamp) -> Result<usize, String> {
+///
+/// # Errors
+/// With the line's number and what is wrong with it. The lines before it stay carried out.
+pub fn import(hub: &mut Hub, text: &str, now: Timestamp) -> Result<usize, String> {
     let (mut lines, mut done) = (Import::default(), 0);
     for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         lines.carry_out(hub, at + 1, line, now).map_err(|reason| format!("line {}: {reason}", at + 1))?;
@@ -93,8 +96,8 @@ fn adopt(entry: &mut Value, scopes: &BTreeMap<String, String>) -> bool {
     adopted
 }
 
-/// Every identity with its keys and twin, ready to be imported.
-pub(crate) fn export(hub: &Hub) -> String {
+/// Every identity with its keys and twin, ready to be imported: one JSON object a line.
+pub fn export(hub: &Hub) -> String {
     export_lines(hub, |_| ())
 }
 
