@@ -12,6 +12,7 @@ use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use crate::error::Error;
+use crate::store::replace;
 
 const CA_FILE: &str = "edge-ca.pem";
 const CA_KEY_FILE: &str = "edge-ca.key";
@@ -47,7 +48,7 @@ impl Authority {
         }
         let key = KeyPair::generate().map_err(Error::Certificates)?;
         let ca_pem = ca_params().self_signed(&key).map_err(Error::Certificates)?.pem();
-        write_secret(&key_path, key.serialize_pem().as_bytes()).map_err(Error::file(&key_path))?;
+        replace(&key_path, key.serialize_pem().as_bytes()).map_err(Error::file(&key_path))?;
         std::fs::write(&ca_path, &ca_pem).map_err(Error::file(&ca_path))?;
         Ok(Self { ca_pem, issuer: Issuer::new(ca_params(), key) })
     }
@@ -118,12 +119,4 @@ fn ca_params() -> CertificateParams {
     params.not_before = date_time_ymd(2020, 1, 1);
     params.not_after = date_time_ymd(2049, 1, 1);
     params
-}
-
-fn write_secret(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    use std::io::Write as _;
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
 }

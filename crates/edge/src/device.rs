@@ -26,7 +26,7 @@ use crate::options::Options;
 use crate::registry::Registry;
 use crate::shell::{NEWS_MAX, Shell};
 use crate::upstream::{Endpoint, Lines, Shared};
-use crate::workload::{About, Workload};
+use crate::workload::{About, Cipher, Workload};
 
 /// An IoT Edge device at work. Dropping it ends everything.
 pub struct Running {
@@ -126,7 +126,8 @@ fn sockets(
     ends: (CancellationToken, TaskTracker),
 ) -> Result<Arc<Workload>, Error> {
     let about = About { hub: hub.to_owned(), device: options.device.clone(), host_name: options.host_name.clone() };
-    Workload::open(options.state_dir.join("run"), about, authority, registry, listed, ends).map(Arc::new)
+    let keys = (authority, Cipher::open(&options.state_dir)?);
+    Workload::open(options.state_dir.join("run"), about, keys, registry, listed, ends).map(Arc::new)
 }
 
 /// What is needed to speak with the cloud; the identities of the device are known when this returns.

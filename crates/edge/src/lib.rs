@@ -20,6 +20,7 @@ mod outflow;
 mod patch;
 mod registry;
 mod shell;
+mod store;
 mod timings;
 mod twin;
 mod upstream;

@@ -58,6 +58,30 @@ async fn a_module_signs_as_itself_and_logs_in() {
 }
 
 #[tokio::test]
+async fn what_a_module_encrypts_it_can_decrypt_and_nobody_else() {
+    let site = Site::open(timings()).await;
+    let open = async |module: &str| {
+        let environment: BTreeMap<_, _> =
+            site.edge.module_environment(module).await.expect("there").into_iter().collect();
+        let generation = environment["IOTEDGE_MODULEGENERATIONID"].clone();
+        let path = format!("/modules/{module}/genid/{generation}");
+        (Socket::open(&environment), move |call: &str| format!("{path}/{call}?api-version=2019-01-30"))
+    };
+    let ((alpha, path_alpha), (beta, path_beta)) = (open("alpha").await, open("beta").await);
+    let plain = json!({"plaintext": "c2VjcmV0", "initializationVector": "aXY="});
+    let (status, sealed) = alpha.post(&path_alpha("encrypt"), &plain).await;
+    assert_eq!(status, 200, "{sealed}");
+    let sealed = json!({"ciphertext": sealed["ciphertext"], "initializationVector": "aXY="});
+    assert_eq!(alpha.post(&path_alpha("decrypt"), &sealed).await, (200, json!({"plaintext": "c2VjcmV0"})));
+    assert_eq!(beta.post(&path_beta("decrypt"), &sealed).await.0, 400, "it is not beta's");
+    assert_eq!(beta.post(&path_alpha("decrypt"), &sealed).await.0, 403, "beta is not alpha");
+    let (status, said) =
+        alpha.post(&path_alpha("encrypt"), &json!({"plaintext": "%", "initializationVector": ""})).await;
+    assert_eq!(status, 400);
+    assert!(said["message"].as_str().is_some_and(|text| text.contains("not base64")), "{said}");
+}
+
+#[tokio::test]
 async fn certificates_are_issued_and_modules_are_made_on_demand() {
     let site = Site::open(timings()).await;
     let environment: BTreeMap<_, _> =
