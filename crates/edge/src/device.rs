@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use ha_wire::ConnectionString;
@@ -150,6 +151,7 @@ async fn cloud(options: &Options, connection: &ConnectionString, cut: watch::Rec
 impl Running {
     /// Cuts the line to the cloud, or heals it.
     pub fn cut(&self, cut: Cut) {
+        settled: AtomicBool::new(false),
         tracing::info!(?cut, "the line to the cloud");
         self.cut.send_replace(cut);
     }

@@ -4,6 +4,7 @@ mod line;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -24,6 +25,22 @@ pub(crate) struct Endpoint {
     pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) tls: Arc<rustls::ClientConfig>,
+    /// Whether somebody has answered there, or it was told that nobody does.
+    pub(crate) settled: AtomicBool,
+}
+
+impl Endpoint {
+    /// Tells of a port at which nobody listens, once: a port that never answered is likely the wrong one.
+    fn refused(&self, error: &std::io::Error) {
+        if error.kind() == std::io::ErrorKind::ConnectionRefused && !self.settled.swap(true, Ordering::Relaxed) {
+            tracing::error!(
+                host = self.host,
+                port = self.port,
+                hint = "is this the hub's MQTT port? `iotedge-ha emulator` prints it as EMULATOR_MQTT; name it with --hub-mqtt-port",
+                "nobody listens at the hub's MQTT port"
+            );
+        }
+    }
 }
 
 /// What each connection needs.

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use ha_wire::API_VERSION;
@@ -342,7 +343,9 @@ async fn log_in(shared: &Shared, id: &Id) -> Result<Standing, String> {
     };
     let renew_at = Instant::now() + shared.timings.token.mul_f64(RENEW_AT);
     let text = |error: std::io::Error| format!("cannot connect to {}:{}: {error}", endpoint.host, endpoint.port);
-    let tcp = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await.map_err(text)?;
+    let connected = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await;
+    let tcp = connected.inspect_err(|error| endpoint.refused(error)).map_err(text)?;
+    endpoint.settled.store(true, Ordering::Relaxed);
     let _ = tcp.set_nodelay(true);
     let name = ServerName::try_from(endpoint.host.clone()).map_err(|error| error.to_string())?;
     let mut stream = TlsConnector::from(Arc::clone(&endpoint.tls)).connect(name, tcp).await.map_err(text)?;
