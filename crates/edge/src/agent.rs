@@ -28,12 +28,15 @@ use crate::options::Options;
 use crate::patch::difference;
 use crate::registry::Registry;
 use crate::shell::now;
+use crate::store::Store;
 use crate::timings::Timings;
 use crate::twin::TwinCopy;
 use crate::upstream::Lines;
 use crate::workload::Workload;
 
 const EDGE_AGENT: &str = "$edgeAgent";
+/// The desired properties that were last taken over.
+const DEPLOYMENT: &str = "deployment.json";
 
 /// edgeAgent of one device. It speaks with the cloud by itself, not through edgeHub.
 pub(crate) struct Agent {
@@ -51,6 +54,9 @@ pub(crate) struct Agent {
     reading: Option<RequestId>,
     read_at: Instant,
     deployment: Deployment,
+    store: Store,
+    /// The desired properties that were last looked at.
+    applied: Option<Map>,
     desired_version: Option<u64>,
     status: Refused,
     supervisor: Supervisor,
@@ -66,11 +72,12 @@ pub(crate) struct Parts {
     pub(crate) registry: Arc<Registry>,
     pub(crate) workload: Arc<Workload>,
     pub(crate) list: watch::Sender<ModuleList>,
+    pub(crate) store: Store,
 }
 
 impl Agent {
     pub(crate) fn new(options: &Options, parts: Parts) -> Result<Self, Error> {
-        let Parts { lines, news, registry, workload, list } = parts;
+        let Parts { lines, news, registry, workload, list, store } = parts;
         let (exits_sender, exits) = mpsc::unbounded_channel();
         let logs = options.state_dir.join("logs");
         let grace = options.timings.stop_grace;
@@ -91,6 +98,8 @@ impl Agent {
             reading: None,
             read_at: now.at,
             deployment: Deployment::default(),
+            store,
+            applied: None,
             desired_version: None,
             status: (406, "the edge agent has not run yet".to_owned()),
             supervisor: Supervisor::new(&options.timings),
@@ -108,6 +117,10 @@ impl Agent {
             UpstreamOrder::Subscribe(Filter::MethodCalls),
         ] {
             self.order(order);
+        }
+        if let Some(desired) = self.store.read(DEPLOYMENT) {
+            tracing::info!("the last deployment is run until the cloud tells of another");
+            self.deploy(desired);
         }
         let mut rounds = tokio::time::interval(self.timings.reconcile);
         rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -244,19 +257,20 @@ impl Agent {
             reported.retain(|name, _| !name.starts_with('$'));
             self.reported = Some(reported);
         }
-        self.deploy();
+        if let Some(desired) = self.twin.desired().cloned() {
+            self.deploy(desired);
+        }
     }
 
     /// Takes over the desired properties. A deployment that cannot be read changes nothing but the status.
-    fn deploy(&mut self) {
-        let Some(desired) = self.twin.desired() else { return };
-        let version = desired.get("$version").and_then(Value::as_u64);
-        if version == self.desired_version {
+    fn deploy(&mut self, desired: Map) {
+        if self.applied.as_ref() == Some(&desired) {
             return;
         }
-        self.desired_version = version;
-        match Deployment::read(desired) {
+        self.desired_version = desired.get("$version").and_then(Value::as_u64);
+        match Deployment::read(&desired) {
             Ok(deployment) => {
+                self.store.write(DEPLOYMENT, &desired);
                 self.supervisor.deploy(&deployment.modules);
                 self.deployment = deployment;
                 self.status = (200, String::new());
@@ -266,6 +280,7 @@ impl Agent {
                 self.status = refused;
             }
         }
+        self.applied = Some(desired);
     }
 
     /// Stops the modules and, while there is a way, tells that nobody knows any more.

@@ -26,6 +26,7 @@ use crate::error::Error;
 use crate::options::Options;
 use crate::registry::Registry;
 use crate::shell::{NEWS_MAX, Shell};
+use crate::store::Store;
 use crate::upstream::{Endpoint, Lines, Shared};
 use crate::workload::{About, Cipher, Workload};
 
@@ -69,11 +70,12 @@ pub async fn start(options: Options) -> Result<Running, Error> {
     let (mqtt, mqtt_addr) = doors::open(SocketAddr::new(options.bind, options.mqtt_port)).await?;
     let (https, https_addr) = doors::open(SocketAddr::new(options.bind, options.https_port)).await?;
 
-    let (cut, cut_seen) = watch::channel(Cut::None);
+    let store = Store::open(&options.state_dir, &options.device)?;
+    let (cut, cut_seen) = watch::channel(options.cut);
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-    let shared = Arc::new(cloud(&options, &connection, cut_seen).await?);
+    let shared = Arc::new(cloud(&options, &connection, cut_seen, store.clone()).await?);
     let registry = Arc::clone(&shared.registry);
-    let (shell, hub) = Shell::new(&options.device, Arc::clone(&shared), &stop, &tasks);
+    let (shell, hub) = Shell::new(&options.device, Arc::clone(&shared), store.clone(), &stop, &tasks);
     tasks.spawn(shell.run(stop.clone()));
     let (list, listed) = watch::channel(ModuleList::default());
     let known = (Arc::clone(&authority), Arc::clone(&registry));
@@ -82,7 +84,7 @@ pub async fn start(options: Options) -> Result<Running, Error> {
     let (news, news_received) = mpsc::channel(NEWS_MAX);
     let lines = Lines::new(shared, news, stop.clone(), tasks.clone());
     let (known, opened) = (Arc::clone(&registry), Arc::clone(&workload));
-    let parts = Parts { lines, news: news_received, registry: known, workload: opened, list };
+    let parts = Parts { lines, news: news_received, registry: known, workload: opened, list, store };
     let agent_stop = CancellationToken::new();
     let agent = tokio::spawn(Agent::new(&options, parts)?.run(agent_stop.clone()));
 
@@ -132,18 +134,24 @@ fn sockets(
 }
 
 /// What is needed to speak with the cloud; the identities of the device are known when this returns.
-async fn cloud(options: &Options, connection: &ConnectionString, cut: watch::Receiver<Cut>) -> Result<Shared, Error> {
+async fn cloud(
+    options: &Options,
+    connection: &ConnectionString,
+    cut: watch::Receiver<Cut>,
+    store: Store,
+) -> Result<Shared, Error> {
     let ca_pem = options.hub_ca_pem.clone();
     let client_options = ha_iothub::Options { ca_pem, ..ha_iothub::Options::default() };
     let failed = |source| Error::Registry { device: options.device.clone(), source };
     let client = ha_iothub::Client::new(connection, &client_options).map_err(failed)?;
     let delay = options.timings.scope_refresh_delay;
-    let registry = Registry::open(client, &options.device, delay, cut.clone()).await?;
+    let registry = Registry::open(client, &options.device, delay, cut.clone(), store).await?;
     let endpoint = Endpoint {
         hub: connection.host().to_owned(),
         host: connection.host().to_owned(),
         port: options.hub_mqtt_port,
         tls: upstream_tls(options.hub_ca_pem.as_deref())?,
+        settled: AtomicBool::new(false),
     };
     Ok(Shared { endpoint, registry: Arc::new(registry), cut, timings: options.timings.clone() })
 }
@@ -151,7 +159,6 @@ async fn cloud(options: &Options, connection: &ConnectionString, cut: watch::Rec
 impl Running {
     /// Cuts the line to the cloud, or heals it.
     pub fn cut(&self, cut: Cut) {
-        settled: AtomicBool::new(false),
         tracing::info!(?cut, "the line to the cloud");
         self.cut.send_replace(cut);
     }

@@ -25,6 +25,7 @@ pub(crate) use self::own::version;
 pub use self::route::check_route;
 use crate::id::Id;
 use crate::timings::Timings;
+use crate::twin::Kept;
 
 /// The module under which edgeHub itself speaks to the cloud.
 pub(crate) const EDGE_HUB: &str = "$edgeHub";
@@ -133,6 +134,11 @@ pub(crate) enum Effect {
         call: LocalCall,
         answer: Answer,
     },
+    /// This twin is to outlive the process; what relies on it comes later.
+    Keep {
+        id: Id,
+        twin: Kept,
+    },
     /// The identities of these devices are to be read anew.
     RefreshScope(Vec<String>),
 }
@@ -229,9 +235,21 @@ impl EdgeHub {
         self.time_passed(now);
     }
 
+    /// Takes in a twin of an earlier life. The routes of edgeHub's own are in force at once.
+    pub(crate) fn restore(&mut self, now: Now, id: &Id, twin: Kept) {
+        let delay = self.timings.reported_sync;
+        self.client(now.at, id).twin.restore(twin, now.at, delay);
+        if *id == self.own_id() {
+            self.apply_own_desired(now);
+        }
+    }
+
     /// What is to be done since the last call, in this order.
     pub(crate) fn take_effects(&mut self) -> Vec<Effect> {
-        std::mem::take(&mut self.effects)
+        let twins = self.clients.iter_mut().filter_map(|(id, client)| Some((id, client.twin.take_unkept()?)));
+        let mut effects: Vec<Effect> = twins.map(|(id, twin)| Effect::Keep { id: id.clone(), twin }).collect();
+        effects.append(&mut self.effects);
+        effects
     }
 
     /// When to call [`EdgeHub::observe`] with a [`Input::Tick`] at the latest.

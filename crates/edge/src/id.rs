@@ -1,11 +1,14 @@
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// Who speaks through this device: one of its modules, or a leaf device behind it.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Id {
     /// The device.
     pub device: String,
     /// The module, if it is a module's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub module: Option<String>,
 }
 

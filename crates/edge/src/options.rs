@@ -1,6 +1,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use crate::Cut;
 use crate::agent::Images;
 use crate::timings::Timings;
 
@@ -15,6 +16,8 @@ pub struct Options {
     pub hub_ca_pem: Option<Vec<u8>>,
     /// The hub's MQTT port.
     pub hub_mqtt_port: u16,
+    /// The line to the cloud at the start.
+    pub cut: Cut,
     /// The address to listen on.
     pub bind: IpAddr,
     /// The port for MQTT; 0 takes a free one. Microsoft's SDKs insist on 8883.
@@ -23,7 +26,7 @@ pub struct Options {
     pub https_port: u16,
     /// The device's host name: modules connect to it, so it must lead to `bind`.
     pub host_name: String,
-    /// A folder of the device's own: certificates, sockets, logs.
+    /// A folder of the device's own: certificates, sockets, logs, and what it remembers over a restart.
     pub state_dir: PathBuf,
     /// The command lines that stand in for images: edgeAgent starts them as modules.
     pub images: Images,
@@ -39,6 +42,7 @@ impl Options {
             connection_string: connection_string.into(),
             hub_ca_pem: None,
             hub_mqtt_port: 8883,
+            cut: Cut::None,
             bind: IpAddr::from([127, 0, 0, 1]),
             mqtt_port: 0,
             https_port: 0,

@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 use ha_iothub::{Call, Client};
 use ha_wire::identity::{Authentication, SymmetricKey};
 use ha_wire::{IfMatch, Module, Secret, SharedAccessKey};
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::Cut;
 use crate::error::Error;
 use crate::id::Id;
+use crate::store::Store;
 
 /// One identity, as far as it is needed to log in.
 #[derive(Clone, Debug)]
@@ -27,6 +29,7 @@ pub(crate) struct Registry {
     device: String,
     refresh_delay: Duration,
     cut: watch::Receiver<Cut>,
+    store: Store,
     known: Mutex<Known>,
 }
 
@@ -37,27 +40,60 @@ struct Known {
     missed: BTreeMap<Id, Instant>,
 }
 
+/// What a boot without network knows.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    scope: Option<String>,
+    identities: Vec<KeptIdentity>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct KeptIdentity {
+    id: Id,
+    generation: String,
+    keys: Vec<String>,
+}
+
+const IDENTITIES: &str = "identities.json";
+/// How long the hub may take to answer when there is something to go on with.
+const PATIENCE_AT_BOOT: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Names of strangers that are remembered as unknown.
 const MISSED_MAX: usize = 1_000;
 
 impl Registry {
     /// Reads the device and its modules. Its system modules get keys if they have none, as the identity service does it.
+    /// While the hub cannot be asked, what an earlier life knew has to do.
     pub(crate) async fn open(
         client: Client,
         device: &str,
         refresh_delay: Duration,
         cut: watch::Receiver<Cut>,
+        store: Store,
     ) -> Result<Self, Error> {
         let failed = |source| Error::Registry { device: device.to_owned(), source };
-        let found = client.device(device, &Call::within(PATIENCE)).await.map_err(failed)?;
-        if !found.is_edge() {
-            return Err(Error::NotEdge(device.to_owned()));
+        let kept: Option<Known> = store.read::<Kept>(IDENTITIES).map(Kept::known);
+        let patience = if kept.is_some() { PATIENCE_AT_BOOT } else { PATIENCE };
+        let known = Mutex::default();
+        let registry = Self { client, device: device.to_owned(), refresh_delay, cut, store, known };
+        match (registry.read_device(patience).await, kept) {
+            (Ok(found), _) if !found.is_edge() => return Err(Error::NotEdge(device.to_owned())),
+            (Ok(found), _) => {
+                registry.lock().scope.clone_from(&found.device_scope);
+                registry.read_modules().await.map_err(failed)?;
+            }
+            (Err(error), Some(kept)) if error.is_retryable() || registry.is_cut() => {
+                tracing::warn!(device, %error, "the hub cannot be asked; the identities of the last run have to do");
+                *registry.lock() = kept;
+            }
+            (Err(error), _) => return Err(failed(error)),
         }
-        let known = Known { scope: found.device_scope.clone(), ..Known::default() };
-        let registry = Self { client, device: device.to_owned(), refresh_delay, cut, known: Mutex::new(known) };
-        registry.read_modules().await.map_err(failed)?;
         Ok(registry)
+    }
+
+    async fn read_device(&self, patience: Duration) -> Result<ha_wire::Device, ha_iothub::Error> {
+        self.reachable()?;
+        self.client.device(&self.device, &Call::within(patience)).await
     }
 
     /// An identity that is known.
@@ -128,6 +164,7 @@ impl Registry {
             Some(identity) => known.identities.insert(id, identity),
             None => known.identities.remove(&id),
         };
+        self.keep(&known);
         Ok(())
     }
 
@@ -159,6 +196,16 @@ impl Registry {
             Some(identity) => known.identities.insert(id, identity),
             None => known.identities.remove(&id),
         };
+        self.keep(&known);
+    }
+
+    fn keep(&self, known: &Known) {
+        let identities = known.identities.iter().map(|(id, identity)| KeptIdentity {
+            id: id.clone(),
+            generation: identity.generation.clone(),
+            keys: identity.keys.iter().map(SharedAccessKey::expose).collect(),
+        });
+        self.store.write(IDENTITIES, &Kept { scope: known.scope.clone(), identities: identities.collect() });
     }
 
     fn may_ask(&self, id: &Id) -> bool {
@@ -172,17 +219,30 @@ impl Registry {
         may
     }
 
+    fn is_cut(&self) -> bool {
+        *self.cut.borrow() != Cut::None
+    }
+
     fn reachable(&self) -> Result<(), ha_iothub::Error> {
-        match *self.cut.borrow() {
-            Cut::None => Ok(()),
-            Cut::Silent | Cut::Refused => {
-                Err(ha_iothub::Error::Setup { reason: "the upstream line is cut on purpose" })
-            }
+        if self.is_cut() {
+            return Err(ha_iothub::Error::Setup { reason: "the upstream line is cut on purpose" });
         }
+        Ok(())
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    fn known(self) -> Known {
+        let identity = |kept: KeptIdentity| {
+            let keys = kept.keys.iter().filter_map(|key| SharedAccessKey::from_base64(key).ok()).collect();
+            (kept.id, Identity { keys, generation: kept.generation })
+        };
+        let identities = self.identities.into_iter().map(identity).collect();
+        Known { scope: self.scope, identities, ..Known::default() }
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use ha_wire::topics::FromDevice;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
@@ -16,6 +17,8 @@ use tokio_util::task::TaskTracker;
 use crate::hub::{Answer, ClientOrder, EdgeHub, Effect, Input, LocalCall, News, Now, Session};
 use crate::id::Id;
 use crate::registry::Registry;
+use crate::store::Store;
+use crate::twin::Kept;
 use crate::upstream::{Lines, Shared};
 
 /// What comes in beside the words of clients.
@@ -94,8 +97,17 @@ pub(crate) struct Shell {
     news: mpsc::Receiver<(Id, News)>,
     lines: Lines,
     registry: Arc<Registry>,
+    store: Store,
     clients: HashMap<Session, mpsc::Sender<ClientOrder>>,
     calls: HashMap<LocalCall, oneshot::Sender<Answer>>,
+}
+
+/// A twin in its file.
+#[derive(Serialize, Deserialize)]
+struct Twin<I> {
+    of: I,
+    #[serde(flatten)]
+    twin: Kept,
 }
 
 pub(crate) const NEWS_MAX: usize = 1_024;
@@ -105,17 +117,28 @@ pub(crate) fn now() -> Now {
 }
 
 impl Shell {
-    /// edgeHub of `device`, and the way to it.
-    pub(crate) fn new(device: &str, shared: Arc<Shared>, stop: &CancellationToken, tasks: &TaskTracker) -> (Self, Hub) {
+    /// edgeHub of `device` with the twins of its earlier life, and the way to it.
+    pub(crate) fn new(
+        device: &str,
+        shared: Arc<Shared>,
+        store: Store,
+        stop: &CancellationToken,
+        tasks: &TaskTracker,
+    ) -> (Self, Hub) {
         let (hub, mail) = Hub::new();
+        let mut edge_hub = EdgeHub::new(device, shared.timings.clone(), now());
+        for Twin { of, twin } in store.twins::<Twin<Id>>() {
+            edge_hub.restore(now(), &of, twin);
+        }
         let (news, news_received) = mpsc::channel(NEWS_MAX);
         let registry = Arc::clone(&shared.registry);
         let shell = Self {
-            hub: EdgeHub::new(device, shared.timings.clone(), now()),
+            hub: edge_hub,
             mail,
             news: news_received,
             lines: Lines::new(shared, news, stop.clone(), tasks.clone()),
             registry,
+            store,
             clients: HashMap::new(),
             calls: HashMap::new(),
         };
@@ -170,6 +193,7 @@ impl Shell {
                         self.clients.remove(&session);
                     }
                 }
+                Effect::Keep { id, twin } => self.store.write_twin(&id, &Twin { of: &id, twin }),
                 Effect::Upstream { id, order } => self.lines.order(&id, order),
                 Effect::Answered { call, answer } => {
                     if let Some(waiting) = self.calls.remove(&call) {

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use ha_wire::Map;
 use ha_wire::twin::merge;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::patch::{combine, difference};
@@ -16,6 +17,15 @@ pub(crate) struct TwinCopy {
     unsent: Map,
     sending: Option<Sending>,
     send_at: Option<Instant>,
+    /// What is here differs from what was last kept.
+    unkept: bool,
+}
+
+/// What outlives the process: the copy, if there is one, and the reports that have not arrived.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Kept {
+    copy: Option<(Map, Map)>,
+    unsent: Map,
 }
 
 #[derive(Debug)]
@@ -36,6 +46,25 @@ impl TwinCopy {
         json!({"desired": desired, "reported": reported})
     }
 
+    /// The twin of an earlier life; what it had not sent goes `delay` from here, before what was reported since.
+    pub(crate) fn restore(&mut self, kept: Kept, now: Instant, delay: Duration) {
+        let later = std::mem::replace(&mut self.unsent, kept.unsent);
+        combine(&mut self.unsent, later);
+        self.stored = kept.copy;
+        if !self.unsent.is_empty() {
+            self.send_at.get_or_insert(now + delay);
+        }
+    }
+
+    /// What is to be kept, if that has changed since it was last asked for.
+    pub(crate) fn take_unkept(&mut self) -> Option<Kept> {
+        std::mem::take(&mut self.unkept).then(|| {
+            let mut unsent = self.sending.as_ref().map(|sending| sending.patch.clone()).unwrap_or_default();
+            combine(&mut unsent, self.unsent.clone());
+            Kept { copy: self.stored.clone(), unsent }
+        })
+    }
+
     /// The desired properties, if they were ever read.
     pub(crate) fn desired(&self) -> Option<&Map> {
         self.stored.as_ref().map(|(desired, _)| desired)
@@ -46,9 +75,9 @@ impl TwinCopy {
         self.stored.as_ref().map(|(_, reported)| reported)
     }
 
-    /// Whether a reconnect is reason to read the twin anew.
+    /// Whether a reconnect is reason to read the twin anew: there is a copy, of an earlier life or of this age.
     pub(crate) fn is_stale(&self, now: Instant, age: Duration) -> bool {
-        self.read_at.is_some_and(|at| now.saturating_duration_since(at) >= age)
+        self.stored.is_some() && self.read_at.is_none_or(|at| now.saturating_duration_since(at) >= age)
     }
 
     /// Takes in what the cloud holds. Answers with the patch to the desired properties, if there was a copy and it differs.
@@ -60,6 +89,7 @@ impl TwinCopy {
         };
         let (desired, reported) = (section("desired"), section("reported"));
         self.read_at = Some(now);
+        self.unkept = true;
         let before = self.stored.replace((desired.clone(), reported));
         let patch = difference(&before?.0, &desired);
         (!patch.is_empty()).then_some(patch)
@@ -75,12 +105,14 @@ impl TwinCopy {
             return false;
         }
         merge(desired, patch);
+        self.unkept = true;
         true
     }
 
     /// Keeps a report for the cloud; it goes `delay` from here, or with one that goes before.
     pub(crate) fn report(&mut self, now: Instant, patch: Map, delay: Duration) {
         combine(&mut self.unsent, patch);
+        self.unkept = true;
         self.send_at.get_or_insert(now + delay);
     }
 
@@ -105,6 +137,7 @@ impl TwinCopy {
         let Some(sending) = self.sending.take_if(|sending| sending.rid == rid) else {
             return false;
         };
+        self.unkept = true;
         match status {
             200..300 => {
                 if let Some((_, reported)) = &mut self.stored {
@@ -162,6 +195,27 @@ mod tests {
     #[test]
     fn without_a_copy_the_twin_is_empty() {
         assert_eq!(TwinCopy::default().body(), json!({"desired": {}, "reported": {}}));
+    }
+
+    #[test]
+    fn a_restart_loses_neither_the_copy_nor_what_was_reported() {
+        let now = Instant::now();
+        let mut twin = TwinCopy::default();
+        assert_eq!(twin.take_unkept(), None);
+        twin.read(now, br#"{"desired":{"a":1,"$version":1},"reported":{"$version":1}}"#);
+        twin.report(now, map(json!({"b": 1, "c": 1})), S);
+        twin.send(now + S, "1", S * 20).expect("a report");
+        twin.report(now + S, map(json!({"c": null})), S);
+        let kept = serde_json::to_string(&twin.take_unkept().expect("news")).expect("JSON");
+        assert_eq!(twin.take_unkept(), None, "nothing has changed since");
+
+        let mut later = TwinCopy::default();
+        later.restore(serde_json::from_str(&kept).expect("read"), now, S);
+        assert_eq!(later.body(), json!({"desired": {"a": 1, "$version": 1}, "reported": {"$version": 1, "b": 1}}));
+        assert!(later.is_stale(now, S * 120), "nobody knows how old it is");
+        assert_eq!(later.send(now + S, "1", S * 20), Some(map(json!({"b": 1, "c": null}))));
+        assert!(later.sent(now + S, "1", 204, S));
+        assert_eq!(later.take_unkept().expect("news").unsent, Map::new());
     }
 
     #[test]

@@ -30,7 +30,9 @@ impl World {
 
     fn observe(&mut self, input: Input) -> Vec<String> {
         self.hub.observe(self.now, input);
-        self.hub.take_effects().into_iter().map(shown).collect()
+        // What is kept is said to nobody.
+        let said = self.hub.take_effects().into_iter().filter(|effect| !matches!(effect, Effect::Keep { .. }));
+        said.map(shown).collect()
     }
 
     fn later(&mut self, time: Duration) -> Vec<String> {
@@ -126,12 +128,34 @@ fn shown(effect: Effect) -> String {
         },
         Effect::Answered { answer, .. } => format!("answer {answer:?}"),
         Effect::RefreshScope(devices) => format!("refresh {devices:?}"),
+        Effect::Keep { id, .. } => format!("keep {}", name(&id)),
     };
     line.trim_end().to_owned()
 }
 
 fn twin(version: u64) -> Value {
     json!({"desired": {"a": version, "$version": version}, "reported": {"$version": 1}})
+}
+
+#[test]
+fn a_report_is_kept_before_it_is_acknowledged_and_goes_out_in_the_next_life() {
+    let mut world = World::with_twin(json!({"$version": 1}), "m", &twin(4));
+    let topic = "$iothub/twin/PATCH/properties/reported/?$rid=1".parse().expect("a topic");
+    let (session, payload) = (world.session("m"), Bytes::from_static(b"{\"b\":1}"));
+    world.hub.observe(world.now, Input::Published { id: id("m"), session, topic, payload });
+    let mut effects = world.hub.take_effects();
+    let shown: Vec<String> = effects.iter().cloned().map(shown).collect();
+    assert_eq!(shown, ["keep m", "to m: $iothub/twin/res/204/?$rid=1"]);
+    let Effect::Keep { twin: kept, .. } = effects.remove(0) else { panic!("not kept") };
+
+    let mut later = World::start(json!({"$version": 1}));
+    later.hub.restore(later.now, &id("m"), kept);
+    assert_eq!(later.later(S), ["up m: Open"]);
+    let said = [later.up("m"), later.later(S * 5)].concat();
+    assert!(
+        said.iter().any(|line| line.starts_with("up m: $iothub/twin/PATCH") && line.ends_with("{\"b\":1}")),
+        "{said:?}"
+    );
 }
 
 #[test]

@@ -6,8 +6,10 @@ use serde_json::{Value, json};
 use super::module::PATIENCE;
 use super::{DEVICE, Site, apply, eventually, timings};
 
+const HOT: &str = "FROM /messages/modules/alpha/outputs/hot INTO BrokeredEndpoint(\"/modules/beta/inputs/in\")";
+
 /// A deployment of one module whose image has a command.
-fn deployment(module: Value) -> Value {
+pub(super) fn deployment(module: Value) -> Value {
     json!({
         "$edgeAgent": {"properties.desired": {
             "schemaVersion": "1.1",
@@ -18,11 +20,11 @@ fn deployment(module: Value) -> Value {
             },
             "modules": {"gamma": module},
         }},
-        "$edgeHub": {"properties.desired": {"schemaVersion": "1.1", "routes": {}}},
+        "$edgeHub": {"properties.desired": {"schemaVersion": "1.1", "routes": {"hot": HOT}}},
     })
 }
 
-fn module(image: &str, status: &str) -> Value {
+pub(super) fn module(image: &str, status: &str) -> Value {
     json!({
         "type": "docker", "version": "1.0", "status": status, "restartPolicy": "always", "startupOrder": 1,
         "settings": {"image": image}, "env": {"GREETING": {"value": "hello"}},
@@ -33,8 +35,20 @@ async fn gamma(site: &Site) -> Value {
     site.reported("$edgeAgent").await["modules"]["gamma"].clone()
 }
 
-async fn status(site: &Site) -> Value {
+pub(super) async fn status(site: &Site) -> Value {
     gamma(site).await["runtimeStatus"].clone()
+}
+
+/// The same as the device's own list has it, which needs no cloud.
+pub(super) async fn status_here(site: &Site) -> String {
+    let socket = site.edge.module_environment("gamma").await.expect("gamma");
+    let uri = socket.iter().find(|(name, _)| name == "IOTEDGE_WORKLOADURI").map(|(_, uri)| uri.clone());
+    let path = uri.expect("a uri").trim_start_matches("unix://").to_owned();
+    let client = reqwest::Client::builder().unix_socket(path).build().expect("a client");
+    let listed = client.get("http://workload/modules?api-version=2019-01-30").send().await.expect("an answer");
+    let listed: ha_wire::workload::ModuleList = listed.json().await.expect("a list");
+    let gamma = listed.modules.into_iter().find(|module| module.name == "gamma");
+    gamma.map(|gamma| gamma.status.runtime_status.status).unwrap_or_default()
 }
 
 #[tokio::test]
@@ -56,14 +70,7 @@ async fn a_deployment_is_run_reported_and_ended() {
     };
     eventually("the module has spoken", async || log().await.contains("edge-1/gamma says hello")).await;
 
-    let socket = site.edge.module_environment("gamma").await.expect("gamma");
-    let uri = socket.iter().find(|(name, _)| name == "IOTEDGE_WORKLOADURI").map(|(_, uri)| uri.clone());
-    let path = uri.expect("a uri").trim_start_matches("unix://").to_owned();
-    let client = reqwest::Client::builder().unix_socket(path).build().expect("a client");
-    let listed = client.get("http://workload/modules?api-version=2019-01-30").send().await.expect("an answer");
-    let listed: ha_wire::workload::ModuleList = listed.json().await.expect("a list");
-    let gamma_there = listed.modules.iter().find(|module| module.name == "gamma").expect("gamma");
-    assert_eq!(gamma_there.status.runtime_status.status, "running");
+    assert_eq!(status_here(&site).await, "running");
 
     let restarted = site.call("$edgeAgent", "restartmodule", json!({"schemaVersion": "1.0", "id": "gamma"})).await;
     assert_eq!(restarted.expect("an answer"), (200, Value::Null));
@@ -107,7 +114,7 @@ async fn a_clean_stop_says_that_nobody_knows_any_more() {
     let site = Site::open(timings()).await;
     apply(&site, &deployment(module("registry.example/speaker", "running"))).await;
     eventually("the module runs", async || status(&site).await == "running").await;
-    let Site { hub: _hub, service, edge, _dir } = site;
+    let Site { hub: _hub, service, edge, .. } = site;
     edge.shutdown().await;
     let twin = service.twin(DEVICE, Some("$edgeAgent"), &Call::within(PATIENCE)).await.expect("a twin");
     let reported = Value::Object(twin.properties.reported.without_system_fields());

@@ -5,6 +5,7 @@ mod https;
 mod module;
 mod outage;
 mod plain;
+mod restart;
 mod workload;
 
 use std::time::Duration;
@@ -14,7 +15,7 @@ use ha_iothub::{Call, Client};
 use ha_wire::ConnectionString;
 use ha_wire::method::MethodRequest;
 use ha_wire::twin::TwinPatch;
-use iotedge_ha_edge::{Options, Timings};
+use iotedge_ha_edge::{Cut, Options, Timings};
 use serde_json::Value;
 
 use self::module::{Module, PATIENCE};
@@ -24,6 +25,7 @@ struct Site {
     hub: ha_emulator::Running,
     service: Client,
     edge: iotedge_ha_edge::Running,
+    options: Options,
     _dir: tempfile::TempDir,
 }
 
@@ -62,8 +64,16 @@ impl Site {
             timings,
             ..Options::new(DEVICE, hub.connection_string(), dir.path())
         };
-        let edge = iotedge_ha_edge::start(options).await.expect("a device");
-        Self { hub, service, edge, _dir: dir }
+        let edge = iotedge_ha_edge::start(options.clone()).await.expect("a device");
+        Self { hub, service, edge, options, _dir: dir }
+    }
+
+    /// Ends the device and starts it again over the same folder.
+    async fn restart(self, cut: Cut) -> Self {
+        self.edge.shutdown().await;
+        let options = Options { cut, ..self.options };
+        let edge = iotedge_ha_edge::start(options.clone()).await.expect("a device");
+        Self { edge, options, ..self }
     }
 
     /// A module that has logged in with its own key and subscribed to everything of a twin.

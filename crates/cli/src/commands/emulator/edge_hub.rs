@@ -41,6 +41,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "PORT", default_value_t = 8883)]
     hub_mqtt_port: u16,
 
+    /// The line to the cloud at the start: as on a device that boots without network
+    #[arg(long, value_name = "CUT", default_value = "none", value_parser = cut)]
+    cut: Cut,
+
     /// The address to listen on
     #[arg(long, default_value = "127.0.0.1")]
     bind: IpAddr,
@@ -57,7 +61,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     https_port: u16,
 
-    /// Where certificates, sockets and logs live; the path must be short enough for sockets
+    /// Where certificates, sockets, logs and what the device remembers over a restart live; the path must be short enough
+    /// for sockets
     #[arg(long, value_name = "FOLDER")]
     state: PathBuf,
 
@@ -163,6 +168,7 @@ fn options(args: Args) -> Result<Options> {
     Ok(Options {
         hub_ca_pem: hub_ca_pem.transpose()?,
         hub_mqtt_port: args.hub_mqtt_port,
+        cut: args.cut,
         bind: args.bind,
         mqtt_port: args.mqtt_port,
         https_port: args.https_port,
@@ -171,6 +177,10 @@ fn options(args: Args) -> Result<Options> {
         timings,
         ..Options::new(args.device, connection_string, args.state)
     })
+}
+
+fn cut(text: &str) -> Result<Cut, String> {
+    serde_json::from_value(json!(text)).map_err(|_| "write none, silent or refused".to_owned())
 }
 
 fn images(given: &[String], file: Option<PathBuf>) -> Result<Images> {
