@@ -64,6 +64,11 @@ fn python_transfers() {
 }
 
 #[test]
+fn python_edge() {
+    python("edge");
+}
+
+#[test]
 fn node_registry() {
     node("registry");
 }
@@ -91,4 +96,9 @@ fn node_transfers() {
 #[test]
 fn node_management() {
     node("management");
+}
+
+#[test]
+fn node_edge() {
+    node("edge");
 }
