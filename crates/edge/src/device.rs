@@ -60,7 +60,7 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 pub async fn start(options: Options) -> Result<Running, Error> {
     // Whoever embeds us may have installed it already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let connection: ConnectionString = options.connection_string.parse().map_err(|error| {
+    let connection: ConnectionString = options.connection_string.expose().parse().map_err(|error| {
         Error::Option(format!("the connection string of the hub's service cannot be read: {error}"))
     })?;
     std::fs::create_dir_all(&options.state_dir).map_err(Error::file(&options.state_dir))?;

@@ -1,6 +1,8 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use ha_wire::Secret;
+
 use crate::Cut;
 use crate::agent::Images;
 use crate::timings::Timings;
@@ -11,7 +13,7 @@ pub struct Options {
     /// The Edge device's id; it must exist in the hub.
     pub device: String,
     /// A service's connection string: with it the keys of the device's modules are read, and its missing modules made.
-    pub connection_string: String,
+    pub connection_string: Secret,
     /// Certificates (PEM) to trust for the hub instead of the system's: an emulator's.
     pub hub_ca_pem: Option<Vec<u8>>,
     /// The hub's MQTT port.
@@ -39,7 +41,7 @@ impl Options {
     pub fn new(device: impl Into<String>, connection_string: impl Into<String>, state_dir: impl Into<PathBuf>) -> Self {
         Self {
             device: device.into(),
-            connection_string: connection_string.into(),
+            connection_string: Secret::new(connection_string),
             hub_ca_pem: None,
             hub_mqtt_port: 8883,
             cut: Cut::None,
@@ -51,5 +53,16 @@ impl Options {
             images: Images::new(),
             timings: Timings::default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_is_not_shown() {
+        let options = Options::new("edge-1", "HostName=h;SharedAccessKeyName=service;SharedAccessKey=c2VjcmV0", "/tmp");
+        assert!(!format!("{options:?}").contains("c2VjcmV0"), "{options:?}");
     }
 }
