@@ -112,7 +112,7 @@ impl Running {
     /// # Errors
     /// With the reason, when the hub does not take it.
     pub fn check_bearer_token(&self, header: &str) -> Result<String, String> {
-        let bearer = self.shell.access.check_bearer(Some(header), Audience::Hub, Timestamp::now());
+        let bearer = self.shell.access().check_bearer(Some(header), Audience::Hub, Timestamp::now());
         bearer.map(|bearer| bearer.id).map_err(|denied| denied.to_string())
     }
 
