@@ -64,7 +64,7 @@ impl Problem {
             Self::Provider(Failure { status, code, message }) => {
                 let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
                 let word = status.canonical_reason().unwrap_or_default().replace(' ', "");
-                let body = json!({"code": code, "httpStatusCode": word, "message": message, "details": null});
+                let body = json!({"code": code, "httpStatusCode": word, "message": message});
                 with_body(status, &body)
             }
         }

@@ -223,3 +223,48 @@ async fn example_put(backend: &Backend, id: &str) -> Option<Value> {
     assert_eq!(put.status, StatusCode::CREATED, "{}", put.body);
     Some(backend.get(id).await.body)
 }
+
+#[tokio::test]
+async fn what_is_written_beside_routes_has_its_effect() {
+    let (hub, manager) = hub(Duration::ZERO).await;
+    let id = hub.resource_id();
+    let write = async |properties: Value| {
+        let mut document = manager.get(&id).await.body;
+        for (name, value) in properties.as_object().expect("an object") {
+            document["properties"][name] = value.clone();
+        }
+        let put = put(&manager, &id, document).await;
+        assert_eq!(put.status, StatusCode::CREATED, "{}", put.body);
+    };
+    let owner = Backend::new(&hub);
+    let device = Backend::device(&hub, "leaf");
+    let send = async |backend: &Backend| backend.post_raw("/devices/leaf/messages/events", &[], "x").await.status;
+    assert_eq!((owner.get("/twins/leaf").await.status, send(&device).await), (StatusCode::OK, StatusCode::NO_CONTENT));
+    write(json!({"disableLocalAuth": true})).await;
+    let statuses = (owner.get("/twins/leaf").await.status, send(&device).await, send(&owner).await);
+    assert_eq!(statuses, (StatusCode::UNAUTHORIZED, StatusCode::NO_CONTENT, StatusCode::UNAUTHORIZED));
+    write(json!({"disableLocalAuth": false, "disableDeviceSAS": true})).await;
+    assert_eq!(
+        (owner.get("/twins/leaf").await.status, send(&device).await),
+        (StatusCode::OK, StatusCode::UNAUTHORIZED)
+    );
+    write(json!({"disableDeviceSAS": false, "cloudToDevice": {"defaultTtlAsIso8601": "PT2M", "maxDeliveryCount": 1}}))
+        .await;
+    assert_eq!(owner.send_to_device("leaf", &[], "one").await.status, StatusCode::OK);
+    assert_eq!(owner.get("/devices/leaf").await.body["cloudToDeviceMessageCount"], 1);
+    let received = device.get("/devices/leaf/messages/deviceBound").await;
+    let lock = received.header("etag").expect("a lock").trim_matches('"').to_owned();
+    let abandon = format!("/devices/leaf/messages/deviceBound/{lock}/abandon");
+    device.call(Method::POST, &abandon, Some(&lock), None).await;
+    assert_eq!(owner.get("/devices/leaf").await.body["cloudToDeviceMessageCount"], 0, "one delivery was all it had");
+    let keys = async |name: &str| manager.post(&format!("{id}/IotHubKeys/{name}/listkeys"), json!({})).await.body;
+    let before = keys("iothubowner").await;
+    let primary = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo=";
+    let renewed = json!({"keyName": "iothubowner", "primaryKey": primary, "rights": before["rights"]});
+    write(json!({"authorizationPolicies": [renewed]})).await;
+    let after = keys("iothubowner").await;
+    assert_eq!((&after["primaryKey"], &after["secondaryKey"]), (&json!(primary), &before["secondaryKey"]));
+    assert_eq!(owner.get("/twins/leaf").await.status, StatusCode::UNAUTHORIZED, "its key is another one");
+    assert_eq!(Backend::new(&hub).get("/twins/leaf").await.status, StatusCode::OK);
+    assert_eq!(keys("service").await["code"], "NotFound");
+}

@@ -1,11 +1,14 @@
-//! Answers held against Microsoft's description of the service API, version 2021-04-12.
+//! Answers held against Microsoft's descriptions: of the service API, version 2021-04-12, and of the hub as a resource of Azure
+//! Resource Manager, version 2023-06-30.
 
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use serde_json::{Map, Value};
 
-const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/azure/iothub-service-2021-04-12.json");
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/azure");
+const SERVICE: &str = "iothub-service-2021-04-12.json";
+const MANAGER: &str = "iothub-arm-2023-06-30.json";
 
 /// Where the description and the service part, as `Definition.property: what`, and how that is known. "Recorded" is held against
 /// the recordings: each of those must occur in one, and no other departure may.
@@ -23,6 +26,9 @@ pub(crate) const DEVIATIONS: &[(&str, Evidence)] = &[
     ("SymmetricKey.secondaryKey: null", Evidence::Docs),
 ];
 
+/// The same for Resource Manager. A refusal that never came to the provider has the body of all of Resource Manager's.
+const MANAGER_DEVIATIONS: &[(&str, Evidence)] = &[("ErrorDetails.error: not described", Evidence::Docs)];
+
 /// How a departure from the description is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Evidence {
@@ -38,7 +44,8 @@ pub(crate) enum Evidence {
 /// or does not know the path (devices' own paths, the emulator's), anything goes.
 #[track_caller]
 pub(crate) fn check(method: &str, path: &str, status: u16, item_type: Option<&str>, body: &Value) {
-    let listed: BTreeSet<_> = DEVIATIONS.iter().map(|(what, _)| (*what).to_owned()).collect();
+    let listed = if is_managed(path) { MANAGER_DEVIATIONS } else { DEVIATIONS };
+    let listed: BTreeSet<_> = listed.iter().map(|(what, _)| (*what).to_owned()).collect();
     let new: Vec<_> = departures(method, path, status, item_type, body).difference(&listed).cloned().collect();
     assert!(new.is_empty(), "{method} {path} {status} departs from the description: {new:#?}\n{body}");
 }
@@ -51,21 +58,25 @@ pub(crate) fn departures(
     item_type: Option<&str>,
     body: &Value,
 ) -> BTreeSet<String> {
-    let mut found = Departures { root: description(), found: BTreeSet::new() };
-    let Some(operation) = operation(method, path) else { return found.found };
+    let managed = is_managed(path);
+    let root = description(managed);
+    let mut found = Departures { root, found: BTreeSet::new() };
+    let Some(operation) = operation(root, method, path) else { return found.found };
     let answer = &operation["responses"][status.to_string()];
     if answer.is_null() {
-        // Refusals are not described at all.
-        if status < 400 {
-            found.found.insert(format!("{method} {path}: status {status}"));
-        } else if !is_refusal(body) {
-            found.found.insert(format!("{method} {path}: the body of a refusal"));
+        match (status, managed) {
+            (..400, _) => found.note(&format!("{method} {path}"), format_args!("status {status}")),
+            // What goes wrong has one shape, whether an operation mentions it or not.
+            (_, true) => found.definition("ErrorDetails", body),
+            // Refusals are not described at all.
+            (_, false) if !is_refusal(body) => found.note(&format!("{method} {path}"), "the body of a refusal"),
+            (_, false) => {}
         }
         return found.found;
     }
     match &answer["schema"] {
         Value::Null if body.is_null() => {}
-        Value::Null => _ = found.found.insert(format!("{method} {path}: a body")),
+        Value::Null => found.note(&format!("{method} {path}"), "a body"),
         // Rows of projections and jobs come on the same path as twins.
         _ if item_type.is_some_and(|kind| kind != "Twin") => {}
         // A call that is refused as a whole has the body of any refusal.
@@ -75,27 +86,32 @@ pub(crate) fn departures(
     found.found
 }
 
+fn is_managed(path: &str) -> bool {
+    path.to_ascii_lowercase().starts_with("/subscriptions/")
+}
+
 fn is_refusal(body: &Value) -> bool {
     let text = |name| body[name].is_string();
     body.as_object().is_some_and(|map| map.len() == 2) && text("Message") && text("ExceptionMessage")
 }
 
-fn description() -> &'static Value {
-    static DESCRIPTION: OnceLock<Value> = OnceLock::new();
-    DESCRIPTION.get_or_init(|| match std::fs::read_to_string(FILE) {
+fn description(managed: bool) -> &'static Value {
+    static DESCRIPTIONS: [OnceLock<Value>; 2] = [OnceLock::new(), OnceLock::new()];
+    let file = if managed { MANAGER } else { SERVICE };
+    DESCRIPTIONS[usize::from(managed)].get_or_init(|| match std::fs::read_to_string(format!("{FOLDER}/{file}")) {
         Ok(text) => serde_json::from_str(&text).expect("JSON"),
         Err(_) => {
-            println!("skipped: no description of the API at {FILE}");
+            println!("skipped: no description of the API at {FOLDER}/{file}");
             Value::Null
         }
     })
 }
 
 /// The operation behind a path: the one that leaves least open.
-fn operation(method: &str, path: &str) -> Option<&'static Value> {
+fn operation(root: &'static Value, method: &str, path: &str) -> Option<&'static Value> {
     let path: Vec<_> = path.split('?').next()?.trim_matches('/').split('/').collect();
     let open = |template: &str| template.matches('{').count();
-    let templates = description()["paths"].as_object()?.iter().filter(|(template, _)| {
+    let templates = root["paths"].as_object()?.iter().filter(|(template, _)| {
         let template: Vec<_> = template.trim_matches('/').split('/').collect();
         template.len() == path.len()
             && template.iter().zip(&path).all(|(wanted, part)| wanted.starts_with('{') || wanted == part)
@@ -114,10 +130,13 @@ impl Departures {
         self.found.insert(format!("{place}: {what}"));
     }
 
+    fn definition(&mut self, name: &str, value: &Value) {
+        self.value(name, &self.root["definitions"][name], value);
+    }
+
     fn value(&mut self, place: &str, schema: &Value, value: &Value) {
         if let Some(reference) = schema["$ref"].as_str() {
-            let name = reference.rsplit('/').next().unwrap_or_default();
-            return self.value(name, &self.root["definitions"][name], value);
+            return self.definition(reference.rsplit('/').next().unwrap_or_default(), value);
         }
         match (schema["type"].as_str(), value) {
             // An object without properties is how the description writes "anything".
@@ -144,14 +163,30 @@ impl Departures {
     fn object(&mut self, place: &str, schema: &Value, map: &Map<String, Value>) {
         for (name, value) in map {
             let inner = format!("{place}.{name}");
-            if let Some(known) = schema["properties"].get(name) {
-                self.value(&inner, known, value);
+            if let Some(known) = self.property(schema, name) {
+                self.value(&inner, &known, value);
             } else if let Some(any) = schema.get("additionalProperties") {
                 self.value(&format!("{place}.*"), any, value);
             } else {
                 self.note(&inner, "not described");
             }
         }
+        for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            if !map.contains_key(name) {
+                self.note(&format!("{place}.{name}"), "absent");
+            }
+        }
+    }
+
+    /// A property of the schema, or of one that it includes.
+    fn property(&self, schema: &Value, name: &str) -> Option<Value> {
+        let included = schema["allOf"].as_array().into_iter().flatten().filter_map(|part| part["$ref"].as_str());
+        let mut included = included.map(|reference| {
+            let definition = reference.rsplit('/').next().unwrap_or_default();
+            &self.root["definitions"][definition]["properties"]
+        });
+        let own = schema["properties"].get(name);
+        own.or_else(|| included.find_map(|properties| properties.get(name))).cloned()
     }
 
     fn text(&mut self, place: &str, schema: &Value, text: &str) {
@@ -159,25 +194,33 @@ impl Departures {
         if choices.is_some_and(|choices| !choices.iter().any(|choice| choice == text)) {
             self.note(place, format_args!("{text} is not among the choices"));
         }
-        // "Never" comes without a time zone in answers to creations.
-        let time = text.trim_end_matches('Z').parse::<jiff::civil::DateTime>();
-        if schema["format"] == "date-time" && time.is_err() {
-            self.note(place, format_args!("{text} is no time"));
+        let fits = match schema["format"].as_str() {
+            // "Never" comes without a time zone in answers to creations.
+            Some("date-time") => text.trim_end_matches('Z').parse::<jiff::civil::DateTime>().is_ok(),
+            Some("date-time-rfc1123") => jiff::fmt::rfc2822::parse(text).is_ok(),
+            Some("duration") => text.parse::<jiff::Span>().is_ok(),
+            _ => true,
+        };
+        if !fits {
+            self.note(place, format_args!("{text} is no {}", schema["format"].as_str().unwrap_or_default()));
         }
     }
 }
 
 fn is_open(schema: &Value) -> bool {
-    schema.get("properties").is_none() && schema.get("additionalProperties").is_none()
+    ["properties", "additionalProperties", "allOf"].iter().all(|part| schema.get(part).is_none())
+}
+
+fn said(what: &str) -> BTreeSet<String> {
+    BTreeSet::from([what.to_owned()])
 }
 
 #[test]
 fn the_checker_finds_what_is_wrong() {
-    if description().is_null() {
+    if description(false).is_null() {
         return;
     }
     let device = |body: Value| departures("GET", "/devices/a", 200, None, &body);
-    let said = |what: &str| BTreeSet::from([what.to_owned()]);
     assert_eq!(device(serde_json::json!({"deviceId": "a", "status": "enabled"})), BTreeSet::new());
     assert_eq!(device(serde_json::json!({"deviceId": 1})), said("Device.deviceId: 1 where string is described"));
     assert_eq!(device(serde_json::json!({"status": "on"})), said("Device.status: on is not among the choices"));
@@ -188,11 +231,39 @@ fn the_checker_finds_what_is_wrong() {
     );
     assert_eq!(
         device(serde_json::json!({"lastActivityTime": "soon"})),
-        said("Device.lastActivityTime: soon is no time")
+        said("Device.lastActivityTime: soon is no date-time")
     );
     assert_eq!(departures("DELETE", "/devices/a", 200, None, &Value::Null), said("DELETE /devices/a: status 200"));
     assert_eq!(
         departures("POST", "/devices/query", 404, None, &serde_json::json!({"error": "no"})),
         said("POST /devices/query: the body of a refusal")
     );
+}
+
+#[test]
+fn the_checker_reads_resource_managers_description_too() {
+    let file = format!("{FOLDER}/arm-examples-2023-06-30/iothub_get.json");
+    let (Ok(text), false) = (std::fs::read_to_string(file), description(true).is_null()) else {
+        println!("skipped: Microsoft's examples are not here");
+        return;
+    };
+    let example: Value = serde_json::from_str(&text).expect("JSON");
+    let hub = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Devices/IotHubs/h";
+    let check = |change: &dyn Fn(&mut Value)| {
+        let mut body = example["responses"]["200"]["body"].clone();
+        change(&mut body);
+        departures("GET", hub, 200, None, &body)
+    };
+    assert_eq!(check(&|_| {}), BTreeSet::new(), "Microsoft's own example");
+    assert_eq!(check(&|body| body["colour"] = "red".into()), said("IotHubDescription.colour: not described"));
+    assert_eq!(
+        check(&|body| body["properties"]["cloudToDevice"]["defaultTtlAsIso8601"] = "1h?".into()),
+        said("CloudToDeviceProperties.defaultTtlAsIso8601: 1h? is no duration")
+    );
+    assert_eq!(
+        check(&|body| _ = body["sku"].as_object_mut().expect("sku").remove("name")),
+        said("IotHubSkuInfo.name: absent")
+    );
+    let refusal = serde_json::json!({"code": "X", "httpStatusCode": "Conflict", "message": "m", "details": null});
+    assert_eq!(departures("PATCH", hub, 409, None, &refusal), said("ErrorDetails.details: null"));
 }
