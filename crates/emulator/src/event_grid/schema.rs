@@ -40,11 +40,11 @@ pub(super) struct Notice {
 }
 
 impl Notice {
-    /// What Event Grid tells of an event; of changes of twins it tells nothing.
+    /// What Event Grid tells of an event; of changes of twins and of jobs it tells nothing.
     pub(super) fn of(event: &Event, message: &Message, hub: &str, id: String) -> Option<Self> {
         let mut data = Map::new();
         let kind = match &event.what {
-            Happening::Twin { .. } => return None,
+            Happening::Twin { .. } | Happening::Job { .. } => return None,
             Happening::Message(_) => {
                 data.extend(telemetry(message));
                 TYPES[4]

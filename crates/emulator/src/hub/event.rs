@@ -1,4 +1,4 @@
-//! What happened, for whoever listens: messages, connections, identities that come and go, changes of twins.
+//! What happened, for whoever listens: messages, connections, identities that come and go, changes of twins, jobs.
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -49,6 +49,15 @@ pub enum Happening {
         /// `{version, tags?, properties?}` with what was written, and the twin's etag if a back end wrote.
         body: Value,
     },
+    /// What a job does to a device has moved on.
+    Job {
+        /// The device's turn was made just now.
+        created: bool,
+        /// Which job.
+        job: String,
+        /// The row that `devices.jobs` has of it.
+        row: Value,
+    },
 }
 
 /// The kinds of happenings, as the tail names them.
@@ -63,6 +72,8 @@ pub enum Kind {
     Lifecycle,
     /// Changes of twins.
     Twin,
+    /// What jobs do to devices.
+    Job,
 }
 
 /// A device-to-cloud message, with what the hub knows of its sender.
@@ -79,6 +90,9 @@ pub struct Telemetry {
 }
 
 impl Kind {
+    /// Every one.
+    pub const ALL: [Self; 5] = [Self::Telemetry, Self::Connection, Self::Lifecycle, Self::Twin, Self::Job];
+
     /// Its name in the tail.
     pub fn name(self) -> &'static str {
         match self {
@@ -86,6 +100,7 @@ impl Kind {
             Self::Connection => "connection",
             Self::Lifecycle => "lifecycle",
             Self::Twin => "twin",
+            Self::Job => "job",
         }
     }
 }
@@ -98,6 +113,7 @@ impl Happening {
             Self::Connection { .. } => Kind::Connection,
             Self::Lifecycle { .. } => Kind::Lifecycle,
             Self::Twin { .. } => Kind::Twin,
+            Self::Job { .. } => Kind::Job,
         }
     }
 }

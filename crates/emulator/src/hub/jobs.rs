@@ -118,8 +118,9 @@ impl Hub {
     pub fn cancel_job(&mut self, id: &str, now: Timestamp) -> Result<Value, Refusal> {
         let job = self.jobs.0.get_mut(id).ok_or_else(|| Refusal::new(Code::JobNotFound, id))?;
         if job.is_active() {
-            job.cancel(now);
+            let cancelled = job.cancel(now);
             self.revision += 1;
+            self.tell_tasks(id, cancelled, false, now);
         }
         Ok(self.job(id, now))
     }
@@ -196,11 +197,14 @@ impl Job {
         self.started?.checked_add(SignedDuration::from_secs(self.max_s)).ok()
     }
 
-    fn cancel(&mut self, now: Timestamp) {
-        for device in std::mem::take(&mut self.waiting) {
-            self.set_task(&device, TaskState::Cancelled, now);
+    /// Ends the job; answers with the devices whose turn had not come.
+    fn cancel(&mut self, now: Timestamp) -> VecDeque<String> {
+        let waiting = std::mem::take(&mut self.waiting);
+        for device in &waiting {
+            self.set_task(device, TaskState::Cancelled, now);
         }
         self.end(State::Cancelled, now);
+        waiting
     }
 
     fn end(&mut self, state: State, now: Timestamp) {

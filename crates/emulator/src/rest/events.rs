@@ -17,6 +17,7 @@ use super::control::problem;
 use super::serve::App;
 use crate::event_grid::{EventSubscription, NotMade};
 use crate::events::Line;
+use crate::hub::Kind;
 use crate::shell::Shell;
 
 const LINES: HeaderValue = HeaderValue::from_static("application/x-ndjson");
@@ -99,7 +100,7 @@ impl Filter {
     fn read(call: &Call) -> Result<Self, String> {
         let own = |name: &str| call.parameter(name).filter(|value| !value.is_empty()).map(str::to_owned);
         let kinds: Vec<String> = own("kind").iter().flat_map(|kinds| kinds.split(',')).map(str::to_owned).collect();
-        let known = ["telemetry", "connection", "lifecycle", "twin"];
+        let known = Kind::ALL.map(Kind::name);
         match kinds.iter().find(|kind| !known.contains(&kind.as_str())) {
             Some(other) => Err(format!("'{other}' is no kind; there are {}", known.join(", "))),
             None => Ok(Self { device: own("device"), kinds, endpoint: own("endpoint") }),
@@ -148,7 +149,7 @@ mod tests {
     use tokio::sync::broadcast;
 
     use super::*;
-    use crate::hub::{Id, Kind};
+    use crate::hub::Id;
 
     fn line(device: &str, kind: Kind, endpoint: Option<&str>) -> Arc<Line> {
         let json = json!(format!("{device} {}", kind.name()));

@@ -39,7 +39,7 @@ pub(crate) enum Source {
     DeviceLifecycleEvents,
     /// Changes of connection state.
     DeviceConnectionStateEvents,
-    /// Nothing here makes these.
+    /// What jobs do to devices.
     DeviceJobLifecycleEvents,
     /// Nothing here makes these.
     DigitalTwinChangeEvents,
@@ -80,6 +80,12 @@ impl Message {
             Happening::Twin { replaced, body } => {
                 let operation = if *replaced { "replaceTwin" } else { "updateTwin" };
                 Self::notice(event, hub, Source::TwinChangeEvents, operation, body.clone())
+            }
+            Happening::Job { created, job, row } => {
+                let operation = if *created { "createDeviceJob" } else { "updateDeviceJob" };
+                let mut message = Self::notice(event, hub, Source::DeviceJobLifecycleEvents, operation, row.clone());
+                message.application.push(("jobId".to_owned(), job.clone()));
+                message
             }
         };
         message.stamp();
@@ -152,6 +158,7 @@ impl Message {
         let (from, schema) = match source {
             Source::DeviceConnectionStateEvents => ("deviceConnectionStateEvents", "deviceConnectionStateNotification"),
             Source::DeviceLifecycleEvents => ("deviceLifecycleEvents", "deviceLifecycleNotification"),
+            Source::DeviceJobLifecycleEvents => ("deviceJobLifecycleEvents", "deviceJobLifecycleNotification"),
             _ => ("twinChangeEvents", "twinChangeNotification"),
         };
         let mut put = |name: &str, value: &str| message.application.push((name.to_owned(), value.to_owned()));

@@ -113,6 +113,37 @@ async fn other_sources_tell_of_twins_identities_and_connections() {
 }
 
 #[tokio::test]
+async fn jobs_tell_what_they_do_to_each_device() {
+    let mut webhook = Webhook::open(Manner::Willing).await;
+    let endpoint = Endpoint { name: "hook".into(), sink: Sink::Webhook(webhook.url.clone()) };
+    let condition = "opType = 'createDeviceJob' OR $body.status = 'completed' OR $body.status = 'failed'";
+    let routing = json!({"routes": [route("jobs", "DeviceJobLifecycleEvents", condition, "hook")]});
+    let hub = hub(routing, vec![endpoint]).await;
+    let backend = Backend::new(&hub);
+    let mut tail = Tail::open(&hub, "kind=job&device=leaf").await;
+    let patch = json!({"etag": "*", "tags": {"a": 1}});
+    let job = json!({"type": "scheduleUpdateTwin", "queryCondition": "deviceId = 'leaf'", "updateTwin": patch});
+    assert_eq!(backend.put("/jobs/v2/j1", job).await.status, 200);
+    let mut told = Vec::new();
+    for _ in 0..3 {
+        let line = tail.next().await;
+        assert_eq!((&line["properties"]["jobId"], &line["body"]["jobId"]), (&json!("j1"), &json!("j1")));
+        told.push((line["properties"]["opType"].clone(), line["body"]["status"].clone(), line["endpoint"].clone()));
+    }
+    let expected = [
+        ("createDeviceJob", "pending", json!("hook")),
+        ("updateDeviceJob", "running", Value::Null),
+        ("updateDeviceJob", "completed", json!("hook")),
+    ];
+    assert_eq!(told, expected.map(|(operation, status, endpoint)| (json!(operation), json!(status), endpoint)));
+    assert_eq!(webhook.next().await.body["properties"]["iothub-message-schema"], "deviceJobLifecycleNotification");
+    let done = webhook.next().await.body;
+    assert_eq!(done["systemProperties"]["iothub-message-source"], "deviceJobLifecycleEvents");
+    let query = json!({"query": "SELECT * FROM devices.jobs"});
+    assert_eq!(done["body"], backend.post("/devices/query", query).await.body[0]);
+}
+
+#[tokio::test]
 async fn the_tail_follows_one_device_and_asks_for_the_token() {
     let hub = super::hub().await;
     let backend = Backend::new(&hub);

@@ -20,8 +20,8 @@ const LINE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Follow what a running emulator's devices send and what happens to them, one JSON object a line.
 ///
-/// Shows messages, changes of connection state, identities that come and go, and changes of twins; each once for every endpoint
-/// that its routes lead to, and once without an endpoint if they lead nowhere. With `--endpoint events` it shows what
+/// Shows messages, changes of connection state, identities that come and go, changes of twins, and what jobs do; each once for every
+/// endpoint that its routes lead to, and once without an endpoint if they lead nowhere. With `--endpoint events` it shows what
 /// `az iot hub monitor-events` would. A reader that is too slow gets a line of the kind `missed` with a count.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -71,6 +71,8 @@ enum Kind {
     Lifecycle,
     /// Tags, desired and reported properties that change
     Twin,
+    /// What jobs do to devices
+    Job,
 }
 
 pub(super) async fn run(args: Args, printer: &Printer) -> Result<Exit> {

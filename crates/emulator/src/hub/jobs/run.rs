@@ -4,6 +4,7 @@ use ha_wire::method::MethodRequest;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
+use super::super::event::Happening;
 use super::super::expect::Expect;
 use super::super::query::{Condition, Source};
 use super::super::refusal::Refusal;
@@ -72,6 +73,7 @@ impl Hub {
             job.set_task(&errand.device, state, now);
             let ended = job.end_if_done(now);
             self.job_moved(ended);
+            self.tell_tasks(&errand.job, [errand.device.clone()], false, now);
         }
     }
 
@@ -80,6 +82,22 @@ impl Hub {
     fn job_moved(&mut self, to_an_end: bool) {
         self.revision += 1;
         self.noted += u64::from(!to_an_end);
+    }
+
+    /// Tells of what the job does to these devices, as it is now.
+    pub(super) fn tell_tasks(
+        &mut self,
+        id: &str,
+        devices: impl IntoIterator<Item = String>,
+        created: bool,
+        now: Timestamp,
+    ) {
+        for device in devices {
+            let row = self.jobs.0.get(id).and_then(|job| job.show_task(id, &device));
+            if let Some(row) = row {
+                self.tell(&Id::device(device), now, Happening::Job { created, job: id.to_owned(), row });
+            }
+        }
     }
 
     fn is_under_way(&self, errand: &Errand) -> bool {
@@ -104,11 +122,12 @@ impl Hub {
         if let Some(job) = self.jobs.0.get_mut(id) {
             let task = || Task { state: TaskState::Pending, created: now, started: None, updated: now };
             job.tasks = devices.iter().map(|device| (device.clone(), task())).collect();
-            job.waiting = devices.into();
+            job.waiting = devices.clone().into();
             job.state = State::Running;
             job.started = Some(now);
             self.revision += 1;
         }
+        self.tell_tasks(id, devices, true, now);
     }
 
     fn advance_job(&mut self, id: &str, now: Timestamp, errands: &mut Vec<Errand>) {
@@ -116,19 +135,21 @@ impl Hub {
             return;
         };
         if job.deadline().is_none_or(|deadline| deadline <= now) {
-            job.run_out(now);
+            let failed = job.run_out(now);
             self.revision += 1;
-            return;
+            return self.tell_tasks(id, failed, false, now);
         }
         if job.has_work() {
             let method = match &job.work {
                 Work::DeviceMethod(request) => Some(request.clone()),
                 Work::UpdateTwin(_) => None,
             };
-            for device in job.take_next(now) {
-                errands.push(Errand { job: id.to_owned(), device, method: method.clone() });
-            }
+            let next = job.take_next(now);
+            let errand =
+                |device: &String| Errand { job: id.to_owned(), device: device.clone(), method: method.clone() };
+            errands.extend(next.iter().map(errand));
             self.job_moved(false);
+            self.tell_tasks(id, next, false, now);
         } else if job.end_if_done(now) {
             self.job_moved(true);
         }
@@ -149,16 +170,19 @@ impl Job {
         devices
     }
 
-    fn run_out(&mut self, now: Timestamp) {
+    /// Ends the job; answers with the devices that were not done.
+    fn run_out(&mut self, now: Timestamp) -> Vec<String> {
         self.waiting.clear();
         self.running = 0;
-        let open = |task: &&mut Task| matches!(task.state, TaskState::Pending | TaskState::Running);
-        for task in self.tasks.values_mut().filter(open) {
+        let mut failed = Vec::new();
+        for (device, task) in self.tasks.iter_mut().filter(|(_, task)| !task.is_over()) {
             let words = "maxExecutionTimeInSeconds passed before the device was done";
             task.state = TaskState::Failed("RequestTimedOut".into(), words.into());
             task.updated = now;
+            failed.push(device.clone());
         }
         self.end(State::Completed, now);
+        failed
     }
 
     fn end_if_done(&mut self, now: Timestamp) -> bool {

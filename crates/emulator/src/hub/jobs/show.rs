@@ -94,7 +94,7 @@ impl Work {
 }
 
 impl Task {
-    fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         !matches!(self.state, TaskState::Pending | TaskState::Running)
     }
 }

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::super::{Code, DeviceBody, Dice, Dirty, Errand, Expect, Hub, Id, Refusal};
+use super::super::{Code, DeviceBody, Dice, Dirty, Effect, Errand, Event, Expect, Happening, Hub, Id, Refusal};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + second).expect("a time")
@@ -49,6 +49,36 @@ fn work(hub: &mut Hub, second: i64) {
             return;
         }
     }
+}
+
+/// What was told of jobs since the last call, as `device status`.
+fn told(hub: &mut Hub) -> Vec<String> {
+    let tell = |event: Event| match event.what {
+        Happening::Job { created, row, .. } => {
+            let born = if created { "+" } else { "" };
+            Some(format!("{born}{} {}", event.id, row["status"].as_str().unwrap_or_default()))
+        }
+        _ => None,
+    };
+    hub.take_effects().into_iter().filter_map(Effect::into_event).filter_map(tell).collect()
+}
+
+#[test]
+fn every_change_of_a_device_is_told_once() {
+    let mut hub = hub(2);
+    create(&mut hub, "j1", &method("*"), 0);
+    let errands = hub.advance_jobs(at(0));
+    assert_eq!(told(&mut hub), ["+d000 pending", "+d001 pending", "d000 running", "d001 running"]);
+    answer(&mut hub, &errands[0], Ok(json!({"status": 200})), 1);
+    hub.advance_jobs(at(100));
+    answer(&mut hub, &errands[1], Ok(json!({"status": 200})), 101);
+    assert_eq!(told(&mut hub), ["d000 completed", "d001 failed"], "its time has run out");
+    let mut hub = self::hub(12);
+    create(&mut hub, "j2", &method("*"), 0);
+    hub.advance_jobs(at(0));
+    told(&mut hub);
+    hub.cancel_job("j2", at(1)).expect("cancelled");
+    assert_eq!(told(&mut hub), ["d010 canceled", "d011 canceled"], "the others are under way");
 }
 
 fn answer(hub: &mut Hub, errand: &Errand, answer: Result<Value, Refusal>, second: i64) {
