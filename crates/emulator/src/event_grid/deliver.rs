@@ -77,14 +77,22 @@ impl EventGrid {
         };
         let body = notice.wrap(described.schema, &self.settings.topic).to_string();
         match request.body(body).send().await {
-            Err(e) => (Outcome::Failed, Some(cause(e))),
+            Err(e) => (Outcome::again(Duration::ZERO), Some(cause(e))),
             Ok(answer) => match answer.status().as_u16() {
                 200..=204 => (Outcome::Delivered, None),
-                // Azure gives these up at once where there is no dead-letter store.
-                status @ (400 | 413) => (Outcome::Refused, Some(format!("it answered {status}"))),
-                status => (Outcome::Failed, Some(format!("it answered {status}"))),
+                status => (made_of(status), Some(format!("it answered {status}"))),
             },
         }
+    }
+}
+
+/// What becomes of an event that a webhook did not take, as Event Grid has it where there is no dead-letter store.
+fn made_of(status: u16) -> Outcome {
+    match status {
+        400 | 401 | 403 | 413 => Outcome::Refused,
+        408 => Outcome::again(Duration::from_secs(120)),
+        503 => Outcome::again(Duration::from_secs(30)),
+        _ => Outcome::again(Duration::ZERO),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Waits before the second attempt, the third and so on; the last one repeats.
-const WAITS: [Duration; 7] = [
+const WAITS: [Duration; 10] = [
     Duration::from_secs(10),
     Duration::from_secs(30),
     Duration::from_secs(60),
@@ -14,6 +14,9 @@ const WAITS: [Duration; 7] = [
     Duration::from_secs(10 * 60),
     Duration::from_secs(30 * 60),
     Duration::from_secs(60 * 60),
+    Duration::from_secs(3 * 60 * 60),
+    Duration::from_secs(6 * 60 * 60),
+    Duration::from_secs(12 * 60 * 60),
 ];
 const ATTEMPTS_MAX: u32 = 30;
 const LIFE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -23,10 +26,16 @@ const LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 pub(super) enum Outcome {
     /// The subscriber has it.
     Delivered,
-    /// It may do better later.
-    Failed,
+    /// It may do better later, but not earlier than after so long.
+    Failed { not_within: Duration },
     /// It will never take this one.
     Refused,
+}
+
+impl Outcome {
+    pub(super) fn again(not_within: Duration) -> Self {
+        Self::Failed { not_within }
+    }
 }
 
 /// One queue for each device.
@@ -103,9 +112,11 @@ impl<T: Clone> Lanes<T> {
         if outcome != Outcome::Delivered {
             self.failures += 1;
         }
-        if outcome == Outcome::Failed && attempts < ATTEMPTS_MAX {
+        if let Outcome::Failed { not_within } = outcome
+            && attempts < ATTEMPTS_MAX
+        {
             let nth = usize::try_from(attempts).unwrap_or(WAITS.len()) - 1;
-            let wait = WAITS[nth.min(WAITS.len() - 1)].mul_f64(self.scale);
+            let wait = WAITS[nth.min(WAITS.len() - 1)].max(not_within).mul_f64(self.scale);
             let at = now + wait;
             // A schedule that is pressed together ends by the number of attempts.
             let dies = lane.front.first_at.unwrap_or(now) + LIFE.mul_f64(self.scale.max(1.0));
@@ -116,7 +127,7 @@ impl<T: Clone> Lanes<T> {
         }
         match outcome {
             Outcome::Delivered => self.delivered += 1,
-            Outcome::Failed | Outcome::Refused => self.dropped += 1,
+            Outcome::Failed { .. } | Outcome::Refused => self.dropped += 1,
         }
         lane.queue.pop_front();
         lane.front = FRESH;
@@ -152,7 +163,7 @@ mod tests {
         assert_eq!(lanes.next(now), attempt("a", 1, 0));
         assert_eq!(lanes.next(now), attempt("b", 3, 0));
         assert_eq!(lanes.next(now), None);
-        lanes.settle("a", Outcome::Failed, now);
+        lanes.settle("a", Outcome::again(Duration::ZERO), now);
         lanes.settle("b", Outcome::Delivered, now);
         assert_eq!((lanes.next(now), lanes.wake()), (None, Some(now + WAITS[0])));
         assert_eq!(lanes.next(now + WAITS[0]), attempt("a", 1, 1));
@@ -168,15 +179,27 @@ mod tests {
         lanes.offer("a", ());
         let mut waits = Vec::new();
         while lanes.next(now).is_some() {
-            lanes.settle("a", Outcome::Failed, now);
+            lanes.settle("a", Outcome::again(Duration::ZERO), now);
             let Some(wake) = lanes.wake() else {
                 break;
             };
             waits.push((wake - now).as_secs());
             now = wake;
         }
-        assert_eq!(waits[..8], [10, 30, 60, 300, 600, 1800, 3600, 3600]);
-        assert_eq!((waits.len(), lanes.dropped), (29, 1), "30 attempts come before 24 hours are over");
+        let hour = 3600;
+        assert_eq!(waits, [10, 30, 60, 300, 600, 1800, hour, 3 * hour, 6 * hour, 12 * hour]);
+        assert_eq!(lanes.dropped, 1, "another 12 hours would be too late");
+    }
+
+    #[test]
+    fn some_answers_ask_for_a_longer_wait() {
+        let (mut lanes, now) = (Lanes::new(1, 1.0), Instant::now());
+        lanes.offer("a", ());
+        for (not_within, wait) in [(120, 120), (30, 30), (0, 60)] {
+            assert!(lanes.next(lanes.wake().unwrap_or(now)).is_some());
+            lanes.settle("a", Outcome::again(Duration::from_secs(not_within)), now);
+            assert_eq!(lanes.wake(), Some(now + Duration::from_secs(wait)), "{not_within}");
+        }
     }
 
     #[test]
@@ -186,7 +209,7 @@ mod tests {
         let mut attempts = 0;
         while lanes.next(now + Duration::from_millis(attempts)).is_some() {
             attempts += 1;
-            lanes.settle("a", Outcome::Failed, now + Duration::from_millis(attempts));
+            lanes.settle("a", Outcome::again(Duration::from_secs(30)), now + Duration::from_millis(attempts));
         }
         assert_eq!((attempts, lanes.dropped), (30, 1));
     }
@@ -221,7 +244,7 @@ mod tests {
                     }
                     n => {
                         if let Some(attempt) = flying.pop() {
-                            let outcome = if n == 3 { Outcome::Delivered } else { Outcome::Failed };
+                            let outcome = if n == 3 { Outcome::Delivered } else { Outcome::again(Duration::ZERO) };
                             if n == 3 {
                                 model.get_mut(&attempt.device).and_then(VecDeque::pop_front);
                             }

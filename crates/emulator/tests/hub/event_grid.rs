@@ -174,6 +174,27 @@ async fn what_fails_is_tried_again_and_a_devices_events_keep_their_order() {
 }
 
 #[tokio::test]
+async fn some_answers_are_final() {
+    let mut webhook = Webhook::with_statuses(Manner::Willing, &[400, 401, 403, 413, 404]).await;
+    let hub = hub().await;
+    let backend = Backend::new(&hub);
+    subscribe(&backend, "sub-1", json!({"url": webhook.url})).await;
+    webhook.next().await;
+    for n in 0..5 {
+        let device = format!("d{n}");
+        backend.put(&format!("/devices/{device}"), json!({"deviceId": device})).await;
+        let seen = webhook.next().await;
+        assert_eq!(seen.body[0]["data"]["deviceId"], device, "nothing comes twice");
+        assert_eq!(seen.header("aeg-delivery-count"), "0");
+    }
+    assert_eq!(webhook.next().await.header("aeg-delivery-count"), "1", "404 is not final");
+    let counted = async || shown(&backend, "sub-1").await;
+    eventually("all are settled", async || counted().await["waiting"] == 0).await;
+    let shown = counted().await;
+    assert_eq!((&shown["dropped"], &shown["delivered"]), (&json!(4), &json!(1)));
+}
+
+#[tokio::test]
 async fn a_queue_is_bounded_and_what_is_lost_is_counted() {
     let webhook = Webhook::with_statuses(Manner::Willing, &[500; 100]).await;
     // Nothing is tried twice within the test.
