@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::faults::{DeviceFault, RestFault, RestKind};
 use crate::hub::Id;
 use crate::shell::Shell;
+use crate::throttle::Throttling;
 
 /// One thing to do to the hub.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +31,7 @@ pub(crate) enum Action {
     Clock(i64),
     Index(u64),
     Restart(Restart),
+    Throttles(Option<Throttling>),
     Flap(Id, u32),
 }
 
@@ -46,6 +48,8 @@ impl fmt::Display for Action {
             Self::Clock(skew_ms) => write!(f, "clock: skew_ms {skew_ms}"),
             Self::Index(lag_ms) => write!(f, "index: lag_ms {lag_ms}"),
             Self::Restart(restart) => write!(f, "restart: {}", json!(restart)),
+            Self::Throttles(Some(throttling)) => write!(f, "throttles: {}", json!(throttling)),
+            Self::Throttles(None) => write!(f, "throttles end"),
             Self::Flap(id, count) => write!(f, "{id} flaps {count} times"),
         }
     }
@@ -132,6 +136,7 @@ fn take(shell: &Shell, action: &Action) -> Result<(), String> {
             shell.act(|hub, now| hub.set_index_lag(lag, now));
         }
         Action::Restart(restart) => return shell.restart(*restart),
+        Action::Throttles(throttling) => shell.set_throttling(*throttling),
         Action::Flap(id, count) => {
             for _ in 0..*count {
                 if !shell.act(|hub, now| hub.flap(id, now)) {

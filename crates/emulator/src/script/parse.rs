@@ -13,6 +13,7 @@ use super::{Action, Step};
 use crate::doors::Restart;
 use crate::faults::{DeviceFault, RestFault, RestKind};
 use crate::hub::Id;
+use crate::throttle::Throttling;
 
 const AT_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -97,9 +98,14 @@ fn on_hub(fault: &str, mut step: Map<String, Value>, seed: u64) -> Result<(Actio
             restart.check()?;
             Ok((Action::Restart(restart), None))
         }
+        "throttles" => {
+            let throttling: Throttling = serde_json::from_value(Value::Object(step)).map_err(|e| e.to_string())?;
+            throttling.check()?;
+            Ok((Action::Throttles(Some(throttling)), Some(Action::Throttles(None))))
+        }
         _ => {
             let kind: RestKind = serde_json::from_value(json!(fault)).map_err(|_| {
-                let known = "throttle, server_error, lost_answers, latency, frozen, clock, index, restart";
+                let known = "throttle, server_error, lost_answers, latency, frozen, clock, index, restart, throttles";
                 format!("'{fault}' is none of {known}")
             })?;
             let fault: RestFault = read(step, seed)?;
@@ -151,10 +157,11 @@ mod tests {
     fn a_script_by_example() {
         let script = "seed = 7\n[[step]]\nat = \"5s\"\nfor = \"10s\"\ndevice = \"edge-a\"\ncut = \"both\"\n\
                       [[step]]\nat = \"6s\"\nhub = \"restart\"\ndown_ms = 100\n\
-                      [[step]]\nat = \"500ms\"\ndevice = \"b\"\nflap = 2\n";
+                      [[step]]\nat = \"500ms\"\ndevice = \"b\"\nflap = 2\n\
+                      [[step]]\nat = \"20s\"\nfor = \"1s\"\nhub = \"throttles\"\nsku = \"S1\"\nqueue_s = 0\n";
         let read = steps(script).expect("a script");
         let at = |step: &Step| step.at.as_millis();
-        assert_eq!(read.iter().map(at).collect::<Vec<_>>(), [500, 5000, 6000, 15_000]);
+        assert_eq!(read.iter().map(at).collect::<Vec<_>>(), [500, 5000, 6000, 15_000, 20_000, 21_000]);
         let cut = DeviceFault { seed: 7, ..DeviceFault::cut(Cut::Both) };
         assert_eq!(read[1].action, Action::Device("edge-a".into(), cut));
         assert_eq!(read[3].action, Action::HealDevice("edge-a".into()));
@@ -162,6 +169,8 @@ mod tests {
         assert_eq!(shown[0], "b flaps 2 times");
         assert_eq!(shown[1], "the link of edge-a: {\"cut\":\"both\",\"delay_ms\":0,\"drop\":0.0,\"seed\":7}");
         assert_eq!(shown[2], "restart: {\"down_ms\":100,\"keep_state\":true}");
+        assert_eq!(shown[4], "throttles: {\"sku\":\"S1\",\"units\":1,\"burst_s\":120,\"queue_s\":0}");
+        assert_eq!(shown[5], "throttles end");
     }
 
     #[test]
@@ -183,6 +192,8 @@ mod tests {
             ("[[step]]\nat = \"5s\"\ndevice = \"a\"\ndrop = 2.0\n", "between 0 and 1"),
             ("[[step]]\nat = \"5s\"\nfor = \"1s\"\nhub = \"restart\"\n", "'for' makes no sense"),
             ("[[step]]\nat = \"5s\"\nhub = \"clock\"\n", "'clock' needs skew_ms"),
+            ("[[step]]\nat = \"5s\"\nhub = \"throttles\"\n", "missing field `sku`"),
+            ("[[step]]\nat = \"5s\"\nhub = \"throttles\"\nsku = \"F1\"\nunits = 2\n", "F1 has one unit"),
             ("steps = 1\n", "unknown field"),
         ] {
             let error = steps(text).expect_err("refused");
