@@ -150,6 +150,10 @@ fn mistakes_in_files_and_sizes_are_usage() {
         (["--seed-file", fleet.as_str()], "fleet.toml: line 1: "),
         (["--faults-script", &script], "faults.toml: line 1: 'at' is missing"),
         (["--sku=F1", "--units=2"], "a hub of size F1 has one unit"),
+        (["--host-name", "x y"], "'x y' is neither a host name nor an address"),
+        (["--location", ""], "'' is no region"),
+        (["--endpoint=hot=nowhere/hot.jsonl", "--amqp-port=0"], "endpoint hot: cannot write nowhere/hot.jsonl"),
+        (["--endpoint=hot=hot.jsonl", "--endpoint=Hot=other.jsonl"], "endpoint Hot is given twice"),
     ] {
         stage.run(&[&ports[..], &flags].concat()).expect(2).says(said);
     }

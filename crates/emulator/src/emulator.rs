@@ -20,6 +20,7 @@ use crate::files::{self, Readers};
 use crate::hub::{DeviceBody, Dice, Expect, Hub, Id, ModuleBody};
 use crate::journal::Journal;
 use crate::listen::{Door, Doorstep, Signpost};
+use crate::management::ControlPlane;
 use crate::options::{Options, Seed};
 use crate::rest::App;
 use crate::running::Running;
@@ -109,6 +110,11 @@ fn prepare(options: &Options) -> Result<(), Error> {
     if let Some(throttling) = &options.throttling {
         throttling.check().map_err(Error::Option)?;
     }
+    for name in &options.host_names {
+        Options::host_name(name).map_err(|reason| Error::Option(format!("host name: {reason}")))?;
+    }
+    let region = ControlPlane::region(&options.control_plane.location);
+    region.map_err(|reason| Error::Option(format!("location: {reason}")))?;
     // Whoever embeds us may have installed it already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     for folder in options.state_dir.iter().chain(&options.keys_dir) {

@@ -44,6 +44,21 @@ pub struct ControlPlane {
     pub retry_after_s: u64,
 }
 
+impl ControlPlane {
+    /// Takes the name of a region.
+    ///
+    /// # Errors
+    /// When it is no name.
+    pub fn region(text: &str) -> Result<String, String> {
+        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, ' ' | '-');
+        let named = text.trim() == text && (1..=64).contains(&text.len()) && text.chars().all(fits);
+        match named {
+            true => Ok(text.to_owned()),
+            false => Err(format!("'{}' is no region; one is such as westeurope or 'West US'", text.escape_debug())),
+        }
+    }
+}
+
 impl Default for ControlPlane {
     fn default() -> Self {
         Self {

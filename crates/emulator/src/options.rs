@@ -4,10 +4,13 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rustls::pki_types::ServerName;
+
 use crate::access::Entra;
 use crate::events::EventOptions;
 use crate::management::ControlPlane;
 use crate::throttle::Throttling;
+use crate::tls::host_of;
 
 /// What can be chosen before the start; the defaults suit a test: loopback, free ports, nothing kept.
 #[derive(Debug, Clone)]
@@ -71,6 +74,19 @@ pub struct Options {
     pub control_plane: ControlPlane,
     /// Seed of keys and etags, for runs that must repeat.
     pub random_seed: Option<[u8; 32]>,
+}
+
+impl Options {
+    /// Takes a name that the hub may answer to, with or without a port.
+    ///
+    /// # Errors
+    /// When no certificate can have it.
+    pub fn host_name(text: &str) -> Result<String, String> {
+        match ServerName::try_from(host_of(text)) {
+            Ok(_) => Ok(text.to_owned()),
+            Err(_) => Err(format!("'{}' is neither a host name nor an address", text.escape_debug())),
+        }
+    }
 }
 
 impl Default for Options {
@@ -179,6 +195,16 @@ impl Seed {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn host_names_by_example() {
+        for good in ["hub", "my-hub.example:8443", "10.0.0.1", "::1", "hub_1"] {
+            assert_eq!(Options::host_name(good), Ok(good.to_owned()));
+        }
+        for bad in ["", "x y", "-x", "a..b", "hub/", "*.hub", "ä"] {
+            assert!(Options::host_name(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn seeds_by_example() {

@@ -55,6 +55,17 @@ impl Endpoint {
     }
 }
 
+impl Sink {
+    /// A file that cannot be written is better known at the start than when the first message is lost.
+    fn check(&self) -> Result<(), String> {
+        let Self::File(path) = self else {
+            return Ok(());
+        };
+        let opened = std::fs::OpenOptions::new().create(true).append(true).open(path);
+        opened.map(drop).map_err(|e| format!("cannot write {}: {e}", path.display()))
+    }
+}
+
 /// The endpoints that lead somewhere, each with a task of its own.
 #[derive(Debug, Default)]
 pub(crate) struct Endpoints(BTreeMap<String, Outlet>);
@@ -79,14 +90,16 @@ impl Endpoints {
     /// Opens an outlet for each endpoint.
     ///
     /// # Errors
-    /// When webhooks cannot be called at all.
+    /// When two have one name, a file cannot be written, or webhooks cannot be called at all.
     pub(crate) fn open(
         endpoints: &[Endpoint],
         webhooks: &Webhooks,
         tasks: &TaskTracker,
         stop: &CancellationToken,
     ) -> Result<Self, String> {
-        let open = |endpoint: &Endpoint| {
+        let mut open = BTreeMap::new();
+        for endpoint in endpoints {
+            endpoint.sink.check().map_err(|reason| format!("endpoint {}: {reason}", endpoint.name))?;
             let (lines, waiting) = mpsc::channel(WAITING_MAX);
             let health = Arc::<Mutex<Health>>::default();
             let writer =
@@ -98,9 +111,12 @@ impl Endpoints {
                     tasks.spawn(writer.post(client.clone(), url.clone()))
                 }
             };
-            Ok((endpoint.name.to_ascii_lowercase(), Outlet { name: endpoint.name.clone(), lines, health }))
-        };
-        endpoints.iter().map(open).collect::<Result<_, String>>().map(Self)
+            let outlet = Outlet { name: endpoint.name.clone(), lines, health };
+            if open.insert(endpoint.name.to_ascii_lowercase(), outlet).is_some() {
+                return Err(format!("endpoint {} is given twice; names differ in more than case", endpoint.name));
+            }
+        }
+        Ok(Self(open))
     }
 
     /// Names of all endpoints with an outlet.

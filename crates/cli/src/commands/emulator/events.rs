@@ -44,7 +44,7 @@ pub(super) struct Args {
     resource_id: ResourceId,
 
     /// The hub's region
-    #[arg(long, value_name = "NAME", default_value = "local")]
+    #[arg(long, value_name = "NAME", value_parser = ControlPlane::region, default_value = "local")]
     location: String,
 
     /// How long a write through Azure Resource Manager takes; the real one takes minutes

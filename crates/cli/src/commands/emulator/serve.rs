@@ -48,7 +48,7 @@ pub(super) struct Args {
     devices: Vec<Seed>,
 
     /// Another name to answer to; the first one stands in printed connection strings
-    #[arg(long = "host-name", value_name = "NAME")]
+    #[arg(long = "host-name", value_name = "NAME", value_parser = Options::host_name)]
     host_names: Vec<String>,
 
     /// Write the certificate of the hub's own authority here too, for clients
