@@ -11,11 +11,17 @@ use axum::response::Response;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; \
                       form-action 'none'; frame-ancestors 'none'";
 
+/// What the hub's own port says to a person who comes by; the service has nothing there.
+const SIGN: &str =
+    "This is an IoT Hub emulator. A page for people is at /_emulator/, the control API at /_emulator/v1/.\n";
+
 /// The file of the page that a path names; none of them holds anything secret.
 pub(super) fn page(method: &str, path: &[&str]) -> Option<Response> {
     let (kind, text) = match (method, path) {
+        ("GET", [""]) => ("text/plain; charset=utf-8", SIGN),
         ("GET", ["_emulator"]) => ("text/html; charset=utf-8", include_str!("page/index.html")),
         ("GET", ["_emulator", "page.js"]) => ("text/javascript; charset=utf-8", include_str!("page/page.js")),
+        ("GET", ["_emulator", "traffic.js"]) => ("text/javascript; charset=utf-8", include_str!("page/traffic.js")),
         ("GET", ["_emulator", "page.css"]) => ("text/css; charset=utf-8", include_str!("page/page.css")),
         _ => return None,
     };

@@ -43,7 +43,10 @@ async fn a_fleet_and_a_script_of_faults_come_from_files() {
 async fn the_page_holds_nothing_secret_and_runs_nothing_foreign() {
     let hub = crate::hub().await;
     let backend = Backend::new(&hub);
-    for (path, kind) in [("/", "text/html"), ("/page.js", "text/javascript"), ("/page.css", "text/css")] {
+    let (_, sign) = backend.file("/").await;
+    assert!(sign.contains("/_emulator/"), "{sign}");
+    let scripts = ["/page.js", "/traffic.js"].map(|path| (path, "text/javascript"));
+    for (path, kind) in [("/", "text/html"), ("/page.css", "text/css")].into_iter().chain(scripts) {
         let (headers, text) = backend.file(&format!("/_emulator{path}")).await;
         assert!(headers["content-type"].to_str().expect("text").starts_with(kind), "{path}");
         let policy = headers["content-security-policy"].to_str().expect("text");

@@ -123,6 +123,7 @@ async function refresh() {
   // Whoever logs in by keyboard goes on in what has appeared.
   if (!$("login").hidden) document.querySelector("main").focus({ preventScroll: true });
   $("login").hidden = true;
+  followForEver();
   tell(`As of ${new Date(seenAt).toLocaleTimeString()}. ${devices.length} devices, ${connections.length} connections.`, false);
 }
 
@@ -143,9 +144,11 @@ function begin(given) {
 }
 
 $("login").addEventListener("submit", (event) => { event.preventDefault(); begin($("token").value); });
-if (location.hash.length > 1) {
+// Scripts that follow this one take part in what a login shows.
+addEventListener("DOMContentLoaded", () => {
+  if (location.hash.length <= 1) return;
   const given = decodeURIComponent(location.hash.slice(1));
   // The token stays out of the history and of what is copied from the address bar.
   history.replaceState(null, "", location.pathname);
   begin(given);
-}
+});
