@@ -2,6 +2,7 @@
 //!
 //! No clock of its own: every call takes the time, and an operation that is due by then is completed first.
 
+mod control_plane;
 mod document;
 mod failure;
 mod in_force;
@@ -9,86 +10,23 @@ mod kept;
 mod operation;
 mod policies;
 mod secret;
+mod state;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
+pub use control_plane::ControlPlane;
 pub(crate) use failure::Failure;
 pub(crate) use in_force::InForce;
 pub(crate) use operation::Progress;
+pub(crate) use state::Beginning;
 
-use self::operation::Operations;
-use crate::access::Policies;
+use self::control_plane::{PAIRED_LOCATION, same_region};
+use self::state::{Pending, State, Then, etag};
 use crate::hub::Key;
 use crate::throttle::Size;
-
-/// How the control plane shows the hub, and how slow it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ControlPlane {
-    /// The subscription's id.
-    pub subscription: String,
-    /// The resource group.
-    pub resource_group: String,
-    /// The hub's name. Default: the first label of its first host name, else `emulator`.
-    pub hub: Option<String>,
-    /// Its region.
-    pub location: String,
-    /// How long a write takes. In Azure: minutes.
-    pub takes: Duration,
-    /// What `Retry-After` says to those who wait. Azure says 15.
-    pub retry_after_s: u64,
-}
-
-impl ControlPlane {
-    /// Takes the name of a region.
-    ///
-    /// # Errors
-    /// When it is no name.
-    pub fn region(text: &str) -> Result<String, String> {
-        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, ' ' | '-');
-        let named = text.trim() == text && (1..=64).contains(&text.len()) && text.chars().all(fits);
-        match named {
-            true => Ok(text.to_owned()),
-            false => Err(format!("'{}' is no region; one is such as westeurope or 'West US'", text.escape_debug())),
-        }
-    }
-}
-
-impl Default for ControlPlane {
-    fn default() -> Self {
-        Self {
-            subscription: "00000000-0000-0000-0000-000000000000".to_owned(),
-            resource_group: "emulator".to_owned(),
-            hub: None,
-            location: "local".to_owned(),
-            takes: Duration::from_secs(2),
-            retry_after_s: 1,
-        }
-    }
-}
-
-/// The region that a failover leads to.
-pub(crate) const PAIRED_LOCATION: &str = "local paired";
-
-/// What the hub is given at its start.
-#[derive(Debug, Clone)]
-pub(crate) struct Beginning {
-    /// In place of the routes that a new hub has.
-    pub(crate) routing: Option<Value>,
-    /// Endpoints that routes may name though the document does not describe them.
-    pub(crate) local: Vec<String>,
-    /// Its size, if somebody insists on one.
-    pub(crate) size: Option<Size>,
-    /// Whether signatures of policies are turned off whatever the document says.
-    pub(crate) disable_local_auth: bool,
-    /// The policies of a new hub.
-    pub(crate) policies: Policies,
-}
 
 /// The resource.
 #[derive(Debug)]
@@ -98,30 +36,6 @@ pub(crate) struct Management {
     host: String,
     beginning: Beginning,
     state: Mutex<State>,
-}
-
-#[derive(Debug)]
-struct State {
-    document: Map<String, Value>,
-    etag: u64,
-    /// Those that were written here; otherwise the hub has those of its beginning.
-    policies: Option<Policies>,
-    in_force: Arc<InForce>,
-    failed_over: bool,
-    pending: Option<Pending>,
-    operations: Operations,
-}
-
-#[derive(Debug)]
-struct Pending {
-    due: Timestamp,
-    then: Then,
-}
-
-#[derive(Debug)]
-enum Then {
-    Obey(Arc<InForce>),
-    FailOver,
 }
 
 /// A write that was accepted: what to ask about, and the document as it will be.
@@ -335,65 +249,6 @@ impl Management {
         }
         state
     }
-}
-
-impl Beginning {
-    /// Writes what the command line insists on into a document.
-    fn impose(&self, document: &mut Map<String, Value>) {
-        if let Some(size) = self.size {
-            document::set_size(document, size);
-        }
-        if self.disable_local_auth {
-            document["properties"]["disableLocalAuth"] = json!(true);
-        }
-    }
-}
-
-impl State {
-    fn fresh(control_plane: &ControlPlane, beginning: &Beginning, now: Timestamp) -> Result<Self, Failure> {
-        let mut document = document::fresh(&control_plane.location, now);
-        if let Some(routing) = &beginning.routing {
-            document["properties"]["routing"] = routing.clone();
-        }
-        document::complete(&mut document);
-        beginning.impose(&mut document);
-        let in_force = InForce::read(&document, beginning.policies.clone(), &beginning.local)?;
-        Ok(Self {
-            document,
-            etag: 1,
-            policies: None,
-            in_force: Arc::new(in_force),
-            failed_over: false,
-            pending: None,
-            operations: Operations::default(),
-        })
-    }
-
-    fn will_have_failed_over(&self) -> bool {
-        let failing = matches!(self.pending, Some(Pending { then: Then::FailOver, .. }));
-        self.failed_over != failing
-    }
-
-    fn check_etag(&self, if_match: Option<&str>) -> Result<(), Failure> {
-        let Some(given) = if_match.map(|given| given.trim().trim_matches('"')).filter(|given| !given.is_empty()) else {
-            return Err(Failure::precondition("an update of a hub that exists needs If-Match with its etag"));
-        };
-        if given == "*" || given == etag(self.etag) {
-            return Ok(());
-        }
-        Err(Failure::precondition("the etag in If-Match is not the hub's; read it again"))
-    }
-}
-
-/// Base64 of a big-endian counter, as in `AAAAAAFD6M4=`.
-fn etag(counter: u64) -> String {
-    STANDARD.encode(counter.to_be_bytes())
-}
-
-/// `West US` and `westus` are one.
-pub(crate) fn same_region(left: &str, right: &str) -> bool {
-    let bare = |text: &str| text.replace(' ', "").to_ascii_lowercase();
-    bare(left) == bare(right)
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! The hub with a clock, connections and waiting callers around it.
 
+mod settings;
+
 use std::collections::HashMap;
 use std::fs::File;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,18 +22,16 @@ use crate::events::Events;
 use crate::faults::Faults;
 use crate::hub::{CloudMessage, Code, Dirty, Effect, Hub, Id, LinkView, Proof, Refusal, Saved, Session};
 use crate::journal::Journal;
-use crate::management::{Failure, InForce, Management};
+use crate::management::InForce;
 use crate::meters::{Bill, Meter, Meters};
 use crate::mqtt::StormGuard;
 use crate::options::ConnectRate;
 use crate::script::Progress;
-use crate::throttle::{Gate, Spent, Throttling};
+use crate::throttle::{Gate, Spent};
 use crate::transfers::Transfers;
 
-/// Under what name the resource is kept beside the hub.
-pub(crate) const RESOURCE: &str = "resource";
-/// The same for event subscriptions.
-pub(crate) const EVENT_SUBSCRIPTIONS: &str = "event_subscriptions";
+pub(crate) use settings::{EVENT_SUBSCRIPTIONS, RESOURCE};
+
 /// Packets that may wait for one connection.
 const OUTBOX_MAX: usize = 256;
 /// Messages that a slow listener may fall behind.
@@ -185,53 +185,6 @@ impl Shell {
             self.revisions.send_replace(after);
         }
         out
-    }
-
-    /// Writes to the hub as a resource; what came of it is in the log before anybody is told.
-    pub(crate) fn manage<T>(
-        &self,
-        deed: impl FnOnce(&Management, &mut Hub, Timestamp) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
-        let management = &self.events.management;
-        self.act(|hub, now| {
-            let done = deed(management, hub, now)?;
-            hub.keep_beside(RESOURCE, management.keep(now));
-            Ok(done)
-        })
-    }
-
-    /// Writes down which event subscriptions there are.
-    pub(crate) fn keep_subscriptions(&self) {
-        self.act(|hub, _| hub.keep_beside(EVENT_SUBSCRIPTIONS, self.events.event_grid.keep()));
-    }
-
-    /// Throttles as a hub of this size from here on, which the hub then has; `None` turns them off.
-    pub(crate) fn set_throttling(&self, throttling: Option<Throttling>) {
-        let core = &mut self.lock();
-        let now = self.clock.now();
-        if let Some(throttling) = &throttling {
-            self.events.management.resize(throttling.size(), now);
-        }
-        self.gate.set(throttling);
-        self.obey(core, now);
-    }
-
-    /// Who may do what at this moment.
-    pub(crate) fn access(&self) -> &Access {
-        self.obey(&mut self.lock(), self.clock.now());
-        &self.access
-    }
-
-    /// Brings all who go by the resource's document up to date with it.
-    fn obey(&self, core: &mut Core, now: Timestamp) {
-        let in_force = self.events.management.in_force(now);
-        if core.obeyed.as_ref().is_some_and(|obeyed| Arc::ptr_eq(obeyed, &in_force)) {
-            return;
-        }
-        core.hub.set_settings(in_force.settings());
-        self.gate.resize(in_force.size);
-        self.access.set_rules(in_force.rules.clone());
-        core.obeyed = Some(in_force);
     }
 
     /// Takes in a proved connection; `None` if the identity has been barred since it was judged.

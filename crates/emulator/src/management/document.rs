@@ -6,8 +6,8 @@ use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
 use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
 
+use super::control_plane::same_region;
 use super::failure::Failure;
-use super::same_region;
 use crate::hub::print_time;
 use crate::throttle::{Size, Sku};
 

@@ -4,8 +4,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::control_plane::ControlPlane;
+use super::document;
+use super::in_force::InForce;
 use super::operation::Operations;
-use super::{Beginning, ControlPlane, InForce, State, document};
+use super::state::{Beginning, State};
 use crate::access::Policies;
 
 /// Everything but what is in force: an operation that was under way is over when the hub comes back.
@@ -44,6 +47,8 @@ impl State {
         let kept = Kept::deserialize(kept).map_err(|e| format!("the kept resource cannot be read: {e}"))?;
         let Kept { mut document, etag, policies, failed_over, mut operations } = kept;
         document.insert("location".into(), json!(control_plane.location));
+        document::check(&document, &control_plane.location)
+            .map_err(|failure| format!("the kept resource: {failure}"))?;
         document::complete(&mut document);
         if let Some(routing) = &beginning.routing {
             warn_of_other_routes(&document, routing);

@@ -1,4 +1,7 @@
+use std::time::Duration;
+
 use super::*;
+use crate::access::Policies;
 use crate::routing::{Message, Source};
 
 fn at(second: i64) -> Timestamp {
