@@ -64,6 +64,7 @@ impl KeptDecision {
 fn kind(plan: &Plan) -> &'static str {
     let rank = |step: &Step| match step {
         Step::Appoint { .. } => Some("appoint"),
+        Step::Consult { .. } => Some("consult"),
         Step::Fence => Some("fence"),
         Step::Revoke { .. } => Some("revoke"),
         Step::Settle { .. } => Some("settle"),

@@ -79,7 +79,7 @@ impl Driven {
                     }
                     Effect::Mirror { member, .. } => facts.push_back(Fact::Mirrored { member, done: true }),
                     Effect::WriteAnchor { .. } => facts.push_back(Fact::AnchorWritten(Version("2".to_owned()))),
-                    Effect::ReadAnchor | Effect::EpochSeen(_) | Effect::Record(_) => {}
+                    Effect::ReadAnchor | Effect::Consult { .. } | Effect::EpochSeen(_) | Effect::Record(_) => {}
                 }
             }
         }

@@ -5,11 +5,14 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{ControlId, Epoch, MemberId, PoolName, RequestId, Term};
+use crate::ids::{ControlId, Epoch, FollowerId, MemberId, PoolName, RequestId, Term};
 use crate::time::{Millis, WallTime};
 
 /// How many transitions and settled requests the record remembers.
 pub const HISTORY_MAX: usize = 12;
+
+/// How many followers the record remembers.
+pub const FOLLOWERS_MAX: usize = 16;
 
 /// The record of a pool.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -40,6 +43,9 @@ pub struct Anchor {
     pub history: Vec<Transition>,
     /// What the pool waits for, if that has lasted: one sentence for those who see only the hub.
     pub status: Option<String>,
+    /// Through which term each follower has done what it does after a change of holder.
+    #[serde(default)]
+    pub followed: BTreeMap<FollowerId, Term>,
 }
 
 /// Who marked something, and when.
@@ -200,6 +206,7 @@ impl Anchor {
             settled: Vec::new(),
             history: Vec::new(),
             status: None,
+            followed: BTreeMap::new(),
         }
     }
 
@@ -245,6 +252,18 @@ impl Anchor {
         if self.requests.remove(request).is_some() {
             self.settled.push(Settled { request: request.clone(), at, refused });
             keep_latest(&mut self.settled);
+        }
+    }
+
+    /// Notes that `follower` has done what it does for everything through `term`. Whoever has not been heard of for the
+    /// longest is forgotten for it, if there are too many: followers that nobody configures any more.
+    pub fn follow(&mut self, follower: FollowerId, term: Term) {
+        let through = self.followed.entry(follower.clone()).or_default();
+        *through = term.max(*through);
+        while self.followed.len() > FOLLOWERS_MAX {
+            let others = self.followed.iter().filter(|(other, _)| **other != follower);
+            let Some(oldest) = others.min_by_key(|(_, term)| **term).map(|(other, _)| other.clone()) else { return };
+            self.followed.remove(&oldest);
         }
     }
 

@@ -93,6 +93,10 @@ name!(
     /// One operator's request.
     RequestId
 );
+name!(
+    /// Something that is done after each change of holder, such as telling a hook.
+    FollowerId
+);
 
 number!(
     /// Which reign it is: grows by one at each change of holder and never falls. Also the fencing token.

@@ -3,6 +3,7 @@
 //! [`plan`] is a pure function of what was asked for and what was seen. It leaves its execution no
 //! choice; what it does not do it explains by a [`Waiting`].
 
+mod consent;
 mod successor;
 mod wish;
 
@@ -10,6 +11,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::consent::{Consultation, Verdict};
 pub use self::wish::Wish;
 use crate::anchor::{Anchor, Reason, Verb};
 use crate::brake::Brake;
@@ -43,6 +45,9 @@ pub struct View {
     /// Until when the former holder is given the chance to answer before another takes over; `None`: not begun.
     #[serde(default)]
     pub patience: Option<Time>,
+    /// What those say who are asked before a planned change.
+    #[serde(default)]
+    pub consultation: Option<Consultation>,
     /// What was seen.
     pub seen: BTreeMap<MemberId, MemberSeen>,
     /// The newest term heard of from anybody.
@@ -84,6 +89,17 @@ pub enum Step {
     Hear {
         /// Whom.
         member: MemberId,
+    },
+    /// Ask whether a planned change may be made.
+    Consult {
+        /// The change.
+        wish: Wish,
+        /// Who holds.
+        from: MemberId,
+        /// Who would take over as things are.
+        to: MemberId,
+        /// The term that would end.
+        term: Term,
     },
     /// Take the holder's term back.
     Revoke {
@@ -172,6 +188,24 @@ pub enum Waiting {
         member: MemberId,
         /// What for.
         wish: Reason,
+    },
+    /// Those who are asked before a planned change have not answered yet.
+    #[error("asking on site whether the holder may change: {wish}")]
+    Consent {
+        /// What for.
+        wish: Reason,
+    },
+    /// They said no to a planned change.
+    #[error("{by} says no to a change of holder ({wish}): {why}; asked again in {left}")]
+    Vetoed {
+        /// What it was for.
+        wish: Reason,
+        /// Who says no.
+        by: String,
+        /// Why.
+        why: String,
+        /// When they are asked again.
+        left: Millis,
     },
     /// No member is fit.
     #[error("no fit standby: {}", listed(.against))]
@@ -306,7 +340,7 @@ impl View {
         }
         let wish = match &self.revoking {
             Some(revoking) => Some(revoking.clone()),
-            None => self.wish(anchor, holder, plan),
+            None => self.wish(anchor, holder, plan).and_then(|wish| self.cleared(anchor, holder, wish, plan)),
         };
         match &self.standing {
             Standing::Free(_) if ended => {
@@ -458,6 +492,8 @@ impl Waiting {
             Self::Paused { .. } => "paused",
             Self::HolderMayStillRun { .. } => "holder_may_still_run",
             Self::Release { .. } => "release",
+            Self::Consent { .. } => "consent",
+            Self::Vetoed { .. } => "vetoed",
             Self::NoFitStandby { .. } => "no_fit_standby",
             Self::EveryoneSilent => "everyone_silent",
             Self::FreshAnswer { .. } => "fresh_answer",
@@ -482,6 +518,7 @@ impl Waiting {
                 | Self::AllOff
                 | Self::HolderRefuses { .. }
                 | Self::WorkloadFailing { .. }
+                | Self::Vetoed { .. }
                 | Self::TermExhausted { .. }
         )
     }

@@ -27,6 +27,9 @@ pub struct Policy {
     pub flap_guard: FlapGuard,
     /// Whether a failing workload moves the active role.
     pub on_workload_failure: OnWorkloadFailure,
+    /// Whether somebody is asked before a planned change.
+    #[serde(default)]
+    pub consults: bool,
 }
 
 /// The clockwork of one pool.
@@ -206,6 +209,7 @@ impl Default for Policy {
             failback: Failback::Manual,
             flap_guard: FlapGuard { max: 5, window: Millis(3_600_000) },
             on_workload_failure: OnWorkloadFailure::Switch,
+            consults: false,
         }
     }
 }

@@ -5,7 +5,9 @@
 //! must have succeeded, before the `Call` that relies on it.
 
 mod carry;
+mod consult;
 mod contact;
+mod follow;
 mod founding;
 mod mirror;
 mod record;
@@ -21,9 +23,9 @@ use crate::anchor::Anchor;
 use crate::brake::Brake;
 use crate::charge::Version;
 use crate::grantor::{Grantor, Standing};
-use crate::ids::{CallId, ControlId, Epoch, MemberId, PoolName, Term};
+use crate::ids::{CallId, ControlId, Epoch, FollowerId, MemberId, PoolName, Term};
 use crate::messages::{Answer, Request};
-use crate::plan::{Plan, View, Wish, plan, sentence};
+use crate::plan::{Consultation, Plan, Verdict, View, Wish, plan, sentence};
 use crate::policy::Policy;
 use crate::seen::{CallFailure, Evidence, MemberSeen};
 use crate::time::{Millis, Now, Time};
@@ -96,6 +98,22 @@ pub enum Fact {
         /// Whether it succeeded.
         done: bool,
     },
+    /// Those who were asked about a planned change have answered.
+    Consulted {
+        /// The change.
+        wish: Wish,
+        /// The term that would end.
+        term: Term,
+        /// What they said.
+        verdict: Verdict,
+    },
+    /// A follower has done what it does after a change of holder, for everything through a term.
+    Followed {
+        /// Which.
+        follower: FollowerId,
+        /// Through which term.
+        term: Term,
+    },
     /// Failovers are held, or not, for all pools.
     Brake(Brake),
     /// Time has passed.
@@ -140,6 +158,17 @@ pub enum Effect {
         /// What.
         mirror: Mirror,
     },
+    /// Ask whether a planned change may be made. [`Fact::Consulted`] must follow, whatever happens.
+    Consult {
+        /// The change.
+        wish: Wish,
+        /// Who holds.
+        from: MemberId,
+        /// Who would take over as things are.
+        to: MemberId,
+        /// The term that would end.
+        term: Term,
+    },
     /// An agent has heard of a higher epoch than ours: a newer charge is needed.
     EpochSeen(Epoch),
     /// Keep a decision with what it was made from.
@@ -167,6 +196,9 @@ pub struct Pool {
     revoking: Option<Wish>,
     /// Until when the former holder is waited for before another takes over. Begun once per lapse.
     patience: Option<Time>,
+    consultation: Option<Consultation>,
+    /// What followers have done and the record does not say yet.
+    followed: BTreeMap<FollowerId, Term>,
     founding: BTreeSet<MemberId>,
     seen: BTreeMap<MemberId, MemberSeen>,
     contacts: BTreeMap<MemberId, Contact>,
@@ -206,6 +238,8 @@ impl Pool {
             grantor: None,
             revoking: None,
             patience: None,
+            consultation: None,
+            followed: BTreeMap::new(),
             founding: BTreeSet::new(),
             seen: BTreeMap::new(),
             contacts: BTreeMap::new(),
@@ -236,6 +270,8 @@ impl Pool {
             Fact::Failed { call, failure } => self.failed(now.mono, call, failure),
             Fact::Gathered { member, evidence } => self.gathered(&member, evidence),
             Fact::Mirrored { member, done } => self.mirrored(now.mono, &member, done),
+            Fact::Consulted { wish, term, verdict } => self.consulted(now.mono, &wish, term, verdict),
+            Fact::Followed { follower, term } => self.followed(follower, term),
             Fact::Brake(brake) => self.brake = brake,
             Fact::Tick => {}
         }
@@ -269,6 +305,7 @@ impl Pool {
             given: self.grantor.as_ref().and_then(Grantor::given).map(|(member, term)| (member.clone(), term)),
             revoking: self.revoking.clone(),
             patience: self.patience,
+            consultation: self.consultation.clone(),
             seen: self.seen.clone(),
             term_seen: self.term_seen,
             brake: self.brake,
@@ -313,6 +350,8 @@ impl Pool {
         self.grantor = None;
         self.revoking = None;
         self.patience = None;
+        self.consultation = None;
+        self.followed.clear();
         self.founding.clear();
         self.calls.clear();
         for contact in self.contacts.values_mut() {

@@ -96,6 +96,9 @@ pub(crate) fn step(step: &Step) -> String {
             format!("ask {}", names.join(", "))
         }
         Step::Hear { member } => format!("ask {member} whether it goes on"),
+        Step::Consult { wish, from, to, term } => {
+            format!("ask whether term {term} may go from {from} to {to}: {wish}")
+        }
         Step::Revoke { member, term, wish } => format!("take term {term} back from {member}: {wish}"),
         Step::Fence => "take the operator's word that the holder is not running".to_owned(),
         Step::Appoint { member, term, reason } => format!("give term {term} to {member}: {reason}"),

@@ -22,6 +22,7 @@ fn decided(sentence: &str, at: i64) -> Entry {
         given: None,
         revoking: None,
         patience: None,
+        consultation: None,
         seen: BTreeMap::new(),
         term_seen: Term(3),
         brake: Brake::Off,

@@ -140,7 +140,13 @@ impl View {
     }
 
     /// The best fit member, if it has answered just now; otherwise it is asked.
-    fn candidate(&self, anchor: &Anchor, holder: Option<&MemberId>, wish: &Wish, plan: &mut Plan) -> Option<MemberId> {
+    pub(super) fn candidate(
+        &self,
+        anchor: &Anchor,
+        holder: Option<&MemberId>,
+        wish: &Wish,
+        plan: &mut Plan,
+    ) -> Option<MemberId> {
         if let Some(to) = wish.to.as_ref().filter(|to| self.against(anchor, to) == [Unfit::NotHeard]) {
             // Nobody else is taken before the one asked for has had its say.
             plan.steps.push(Step::Probe { members: vec![to.clone()] });

@@ -12,6 +12,7 @@ use crate::seen::{Registry, Seen, Trouble};
 use crate::time::WallTime;
 
 mod acting;
+mod consent;
 mod failover;
 mod misfits;
 mod operators;
@@ -39,6 +40,7 @@ fn shown(plan: &Plan) -> String {
             Step::Probe { members } => format!("probe {}", listed_names(members)),
             Step::Hear { member } => format!("hear {member}"),
             Step::Revoke { member, term, wish } => format!("revoke {member} {term}: {wish}"),
+            Step::Consult { wish, from, to, term } => format!("consult {from} -> {to}, term {term}: {wish}"),
             Step::Fence => "fence".to_owned(),
             Step::Appoint { member, term, reason } => format!("appoint {member} {term}: {reason}"),
             Step::Settle { request, refused: None } => format!("settle {request}"),
@@ -73,6 +75,7 @@ fn all_well() -> View {
         given: Some((member("a"), Term(5))),
         revoking: None,
         patience: None,
+        consultation: None,
         term_seen: Term(5),
         brake: Brake::Off,
         now: Now { mono: NOW, wall: WallTime(1_000_000) },
@@ -136,6 +139,20 @@ fn apply(view: &mut View, phrase: &Line<'_>) {
         "brake" if phrase.has("all_off") => view.brake = Brake::AllOff,
         "brake" => view.brake = Brake::Held { dead: 6, of: 10 },
         "failback" => view.policy.failback = Failback::Automatic { after: Millis(phrase.or("after", 0)) },
+        "consults" => view.policy.consults = true,
+        "asked" => {
+            let since = NOW - Millis(2_000);
+            view.consultation =
+                Some(Consultation { wish: wish(phrase), term: Term(phrase.or("term", 5)), since, verdict: None });
+        }
+        "said" => {
+            let value = match phrase.word() {
+                "go" => Verdict::Go,
+                _ => Verdict::Veto { by: "the line".to_owned(), why: "mid-batch".to_owned() },
+            };
+            let verdict = Seen { value, at: NOW - Millis(phrase.or("ago", 1_000)) };
+            view.consultation.as_mut().expect("somebody was asked").verdict = Some(verdict);
+        }
         "stay" => view.policy.on_workload_failure = OnWorkloadFailure::Stay,
         other => panic!("no phrase {other:?}"),
     }

@@ -132,12 +132,23 @@ impl View {
         Met::Open
     }
 
+    /// What speaks for moving the active role whether anybody agrees or not.
+    pub(super) fn unplanned(&self, anchor: &Anchor, holder: &MemberId, plan: &mut Plan) -> Option<Wish> {
+        self.holder_goes(holder)
+            .or_else(|| self.term_is_spent(anchor, holder))
+            .or_else(|| self.workload_fails(holder, plan))
+    }
+
     fn holder_must_go(&self, anchor: &Anchor, holder: &MemberId) -> Option<Wish> {
+        if self.members.contains(holder) && anchor.maintenance.contains_key(holder) {
+            return Wish::because(Reason::HolderInMaintenance);
+        }
+        self.holder_goes(holder)
+    }
+
+    fn holder_goes(&self, holder: &MemberId) -> Option<Wish> {
         if !self.members.contains(holder) {
             return Wish::because(Reason::HolderRemoved);
-        }
-        if anchor.maintenance.contains_key(holder) {
-            return Wish::because(Reason::HolderInMaintenance);
         }
         let seen = self.seen.get(holder)?;
         if seen.answer.as_ref().is_some_and(|answer| answer.value.leaving) {

@@ -32,6 +32,10 @@ impl Pool {
                     self.revoking = Some(wish.clone());
                     self.call_revoke(now.mono, member, *term);
                 }
+                Step::Consult { wish, from, to, term } => {
+                    decided = true;
+                    self.consult(now.mono, wish, from, to, *term);
+                }
                 Step::Fence => {
                     decided = true;
                     if let Some(grantor) = &mut self.grantor {
@@ -51,6 +55,9 @@ impl Pool {
         if changed.is_none() && self.record.may_write() {
             changed = self.status_change(now);
         }
+        if self.record.may_write() {
+            changed = self.with_followed(changed);
+        }
         if let Some(anchor) = changed {
             self.write_record(anchor);
         }
@@ -69,7 +76,12 @@ impl Pool {
                 anchor.ttl = self.spec.policy.timings.ttl;
             }
             Step::Settle { request, refused } => settle(&mut anchor, request, refused.as_ref(), now),
-            Step::Renew { .. } | Step::Probe { .. } | Step::Hear { .. } | Step::Revoke { .. } | Step::Fence => {}
+            Step::Renew { .. }
+            | Step::Probe { .. }
+            | Step::Hear { .. }
+            | Step::Consult { .. }
+            | Step::Revoke { .. }
+            | Step::Fence => {}
         }
         anchor
     }
@@ -80,8 +92,7 @@ impl Pool {
         let lasting: Vec<&Waiting> = self.plan.waiting.iter().filter(|waiting| waiting.may_last()).collect();
         let settled = now.mono.since(self.status.since) >= STATUS_AFTER;
         let told = anchor.status.is_some();
-        let ours = !self.is_foreign() && self.charge.is_some_and(|charge| charge.epoch == anchor.epoch);
-        if !ours || !settled || told != lasting.is_empty() {
+        if !self.is_ours(anchor) || !settled || told != lasting.is_empty() {
             return None;
         }
         let said: Vec<String> = lasting.iter().map(ToString::to_string).collect();

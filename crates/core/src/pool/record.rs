@@ -192,7 +192,7 @@ impl Pool {
         self.term_seen = self.term_seen.max(anchor.term).max(last);
         let moved = self.record.known().is_none_or(|known| known.term != anchor.term || known.holder != anchor.holder);
         if moved {
-            (self.revoking, self.patience) = (None, None);
+            (self.revoking, self.patience, self.consultation) = (None, None, None);
             if let Some(grantor) = &mut self.grantor {
                 grantor.moved();
             }
@@ -215,6 +215,11 @@ impl Pool {
     /// Whether the record belongs to controllers under another control record.
     pub(super) fn is_foreign(&self) -> bool {
         self.record.known().is_some_and(|known| known.control != self.spec.control)
+    }
+
+    /// Whether the record is one that we may change: it was last written in our own charge.
+    pub(super) fn is_ours(&self, anchor: &Anchor) -> bool {
+        !self.is_foreign() && self.charge.is_some_and(|charge| charge.epoch == anchor.epoch)
     }
 
     /// The record has been deleted. What we remember is built anew, in a term above anything seen; it is

@@ -8,6 +8,8 @@ use crate::messages::{HolderState, Refusal, Workload};
 use crate::script::{Line, lines};
 use crate::time::WallTime;
 
+mod consult;
+mod follow;
 mod founding;
 mod holding;
 mod random;
@@ -19,6 +21,8 @@ struct Script {
     pool: Pool,
     /// The latest call to each member, by what was asked.
     calls: BTreeMap<(String, String), CallId>,
+    /// The latest question about a planned change.
+    asked: Option<(Wish, Term)>,
     written: Option<Anchor>,
     versions: u64,
     nonces: u64,
@@ -33,6 +37,7 @@ fn check(script: &str, expect: Expect) {
     for line in lines(script) {
         match line.verb {
             "show" => shows = true,
+            "consults" => run.pool.spec.policy.consults = true,
             "wake" => {
                 let wake = run.pool.next_wake().map_or("never".to_owned(), |at| at.as_ms().to_string());
                 writeln!(run.out, "{} wake {wake}", line.at).expect("a string");
@@ -69,6 +74,7 @@ impl Script {
         Self {
             pool: Pool::new(spec(), CallId(1)),
             calls: BTreeMap::new(),
+            asked: None,
             written: None,
             versions: 0,
             nonces: 0,
@@ -109,6 +115,15 @@ impl Script {
             "gathered" => Fact::Gathered { member: member(line.word()), evidence: Evidence::default() },
             "mirrored" => Fact::Mirrored { member: member(line.word()), done: !line.has("failed") },
             "members" => Fact::Members(line.words().map(member).collect()),
+            "said" => {
+                let (wish, term) = self.asked.clone().expect("somebody was asked");
+                let verdict = match line.word() {
+                    "go" => Verdict::Go,
+                    _ => Verdict::Veto { by: "the line".to_owned(), why: "mid-batch".to_owned() },
+                };
+                Fact::Consulted { wish, term, verdict }
+            }
+            "followed" => Fact::Followed { follower: FollowerId::new(line.word()), term: Term(line.or("term", 5)) },
             "tick" => Fact::Tick,
             "fail" => Fact::Failed { call: self.call(line), failure: failure(line) },
             _ => self.answer(line),
@@ -165,6 +180,7 @@ impl Script {
                 self.calls.insert((member.to_string(), asked.to_owned()), *call);
             }
             Effect::WriteAnchor { anchor, .. } => self.written = Some(anchor.clone()),
+            Effect::Consult { wish, term, .. } => self.asked = Some((wish.clone(), *term)),
             _ => {}
         }
     }
@@ -181,6 +197,13 @@ fn anchor(line: &Line<'_>) -> Anchor {
     let mut anchor = Anchor::vacant(name, control, term, ttl, epoch, WallTime(0));
     anchor.holder = line.words().next().filter(|holder| *holder != "nobody").map(member);
     anchor.status = line.get("status");
+    if let Some(out) = line.get::<String>("maintenance") {
+        let mark = crate::anchor::Mark { by: "anna".to_owned(), at: WallTime(0) };
+        anchor.maintenance.insert(member(&out), mark);
+    }
+    if let Some(follower) = line.get::<String>("followed") {
+        anchor.follow(FollowerId::new(follower), term);
+    }
     anchor
 }
 
@@ -191,8 +214,9 @@ fn shown(effect: &Effect) -> String {
             let holder = anchor.holder.as_ref().map_or("nobody", MemberId::as_str);
             let basis = basis.as_ref().map_or("none", |basis| basis.0.as_str());
             let status = anchor.status.as_ref().map(|status| format!(" ({status})")).unwrap_or_default();
+            let followed: String = anchor.followed.iter().map(|(by, term)| format!(", {by} through {term}")).collect();
             format!(
-                "write {holder} term={} epoch={} ttl={} over {basis}{status}",
+                "write {holder} term={} epoch={} ttl={} over {basis}{status}{followed}",
                 anchor.term, anchor.epoch, anchor.ttl.0
             )
         }
@@ -205,6 +229,7 @@ fn shown(effect: &Effect) -> String {
         },
         Effect::Gather { member } => format!("gather {member}"),
         Effect::Mirror { member, mirror } => format!("mirror {member} {} term={}", mirror.role.as_str(), mirror.term),
+        Effect::Consult { wish, from, to, term } => format!("consult {from} -> {to} term={term}: {wish}"),
         Effect::EpochSeen(epoch) => format!("epoch seen {epoch}"),
         Effect::Record(decision) => format!("record: {}", decision.sentence),
     }

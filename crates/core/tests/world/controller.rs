@@ -3,6 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ha_core::charge::{Charge, ChargeEffect, ChargeFact, ChargeTimings};
 use ha_core::ids::{CallId, ControlId, ControllerId, Epoch, MemberId, Term};
 use ha_core::messages::{Answer, Request};
+use ha_core::plan::{Verdict, Wish};
 use ha_core::policy::Policy;
 use ha_core::pool::{Effect, Fact, Pool, PoolSpec};
 use ha_core::seen::{CallFailure, Evidence};
@@ -233,6 +234,7 @@ impl World {
                 self.later_to_controller(controller, 300 * MS, fact);
             }
             Effect::Mirror { member, mirror } => self.mirror(controller, member, mirror),
+            Effect::Consult { wish, term, .. } => self.consult(controller, wish, term),
             Effect::EpochSeen(epoch) => {
                 if let Some(brain) = &mut self.controllers[controller].brain {
                     brain.charge.observe(now.mono, ChargeFact::EpochSeen(epoch));
@@ -242,6 +244,15 @@ impl World {
                 self.detail(|_| format!("c{}: {}", controller + 1, decision.sentence));
             }
         }
+    }
+
+    /// Those on site answer late or early, and now and then no.
+    fn consult(&mut self, controller: usize, wish: Wish, term: Term) {
+        let no = Verdict::Veto { by: "site".to_owned(), why: "mid-batch".to_owned() };
+        let verdict = if self.dice.chance(300) { no } else { Verdict::Go };
+        self.detail(|_| format!("c{} asks whether the holder may change ({wish})", controller + 1));
+        let delay = self.dice.between(0, 20_000 * MS);
+        self.later_to_controller(controller, delay, Fact::Consulted { wish, term, verdict });
     }
 
     fn controller_calls(

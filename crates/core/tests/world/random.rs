@@ -79,7 +79,11 @@ pub fn setup(seed: u64) -> Setup {
         controllers,
         ttls,
         charge,
-        policy: Policy { flap_guard: FlapGuard { max: 12, window: Millis(1_000) }, ..Policy::default() },
+        policy: Policy {
+            flap_guard: FlapGuard { max: 12, window: Millis(1_000) },
+            consults: seed.is_multiple_of(3),
+            ..Policy::default()
+        },
         weather: weather(&mut dice, &timings),
         open_us: *dice.pick(&[2 * MS, 50 * MS, 700 * MS]),
         word_us: *dice.pick(&[MS, 20 * MS]),

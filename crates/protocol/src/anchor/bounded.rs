@@ -1,6 +1,6 @@
 //! Makes a record fit into the hub.
 
-use ha_core::anchor::{Anchor, HISTORY_MAX, Mark, Reason};
+use ha_core::anchor::{Anchor, FOLLOWERS_MAX, HISTORY_MAX, Mark, Reason};
 
 use super::words::is_request_id;
 use super::{MAINTENANCE_MAX, REQUESTS_MAX, SIZE_MAX, size};
@@ -13,6 +13,8 @@ pub(super) const BY_MAX: usize = 64;
 pub(super) const SAID_MAX: usize = 80;
 /// Bytes of why a request was refused.
 pub(super) const REFUSED_MAX: usize = 160;
+/// Bytes of a follower's name.
+pub(super) const FOLLOWER_MAX: usize = 48;
 /// Bytes of what the pool waits for.
 pub(super) const STATUS_MAX: usize = 400;
 
@@ -26,11 +28,13 @@ pub fn bounded(anchor: &Anchor) -> Result<Anchor, Error> {
     Error::check_number("ha.ttl_ms", anchor.ttl.0)?;
     check_count("the list of requests", anchor.requests.len(), REQUESTS_MAX)?;
     check_count("the list of members in maintenance", anchor.maintenance.len(), MAINTENANCE_MAX)?;
+    check_count("the list of followers", anchor.followed.len(), FOLLOWERS_MAX)?;
     if let Some(id) = anchor.requests.keys().find(|id| !is_request_id(id.as_str())) {
         return Err(Error::BadRequestId { id: text::bounded(id.as_str(), 40) });
     }
     let mut anchor = anchor.clone();
     shorten_texts(&mut anchor);
+    anchor.followed.retain(|follower, _| (1..=FOLLOWER_MAX).contains(&follower.as_str().len()));
     keep_latest(&mut anchor.settled, HISTORY_MAX);
     keep_latest(&mut anchor.history, HISTORY_MAX);
     let mut taken = size(&anchor);

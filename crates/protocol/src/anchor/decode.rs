@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use ha_core::anchor::{Anchor, HISTORY_MAX, Mark, OperatorRequest, Reason, Settled, Transition, Verb};
-use ha_core::ids::{ControlId, Epoch, MemberId, RequestId, Term};
+use ha_core::anchor::{Anchor, FOLLOWERS_MAX, HISTORY_MAX, Mark, OperatorRequest, Reason, Settled, Transition, Verb};
+use ha_core::ids::{ControlId, Epoch, FollowerId, MemberId, RequestId, Term};
 use ha_core::time::Millis;
 use serde_json::Value;
 
-use super::bounded::{BY_MAX, REFUSED_MAX, SAID_MAX, STATUS_MAX};
+use super::bounded::{BY_MAX, FOLLOWER_MAX, REFUSED_MAX, SAID_MAX, STATUS_MAX};
 use super::words::{self, is_request_id};
 use super::{Decoded, MAINTENANCE_MAX, REQUESTS_MAX};
 use crate::HA;
@@ -51,6 +51,11 @@ fn read_anchor(fields: &Fields<'_>) -> Option<Anchor> {
     });
     let history = fields.list("history", HISTORY_MAX, read_transition);
     let settled = fields.list("settled", HISTORY_MAX, read_settled);
+    let followed = fields.list("followed", FOLLOWERS_MAX, |entry| {
+        let by = entry.need("by", &name(FOLLOWER_MAX)).map(FollowerId::new);
+        let through = entry.need("through", &number()).map(Term);
+        Some((by?, through?))
+    });
     let mut anchor = Anchor::vacant(pool?, control?, term?, ttl?, epoch?, since?);
     anchor.holder = holder;
     anchor.status = status;
@@ -58,6 +63,7 @@ fn read_anchor(fields: &Fields<'_>) -> Option<Anchor> {
     anchor.maintenance = maintenance?.into_iter().collect();
     anchor.history = history?;
     anchor.settled = settled?;
+    anchor.followed = followed?.into_iter().collect();
     Some(anchor)
 }
 

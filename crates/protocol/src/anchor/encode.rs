@@ -1,7 +1,7 @@
 //! A record as JSON.
 
 use ha_core::anchor::{Anchor, Mark, OperatorRequest, Reason, Settled, Transition, Verb};
-use ha_core::ids::MemberId;
+use ha_core::ids::{FollowerId, MemberId, Term};
 use serde_json::{Map, Value, json};
 
 use super::words;
@@ -9,7 +9,7 @@ use crate::VERSION;
 use crate::text::from_wall;
 
 /// Fields of the record that are not always there.
-pub(super) const OPTIONAL: [&str; 4] = ["holder", "paused", "status", "requests"];
+pub(super) const OPTIONAL: [&str; 5] = ["holder", "paused", "status", "requests", "followed"];
 
 /// Fields of a request that are not always there.
 pub(super) const OPTIONAL_IN_REQUEST: [&str; 4] = ["to", "fenced", "member", "on"];
@@ -37,7 +37,15 @@ pub(super) fn document(anchor: &Anchor) -> Map<String, Value> {
         .with("maintenance", maintenance.collect::<Value>())
         .with("history", anchor.history.iter().map(transition).collect::<Value>())
         .with("settled", anchor.settled.iter().map(settled).collect::<Value>())
+        .with_some("followed", (!anchor.followed.is_empty()).then(|| followed(anchor)))
         .0
+}
+
+fn followed(anchor: &Anchor) -> Value {
+    let entry = |(by, through): (&FollowerId, &Term)| {
+        Object::new().with("by", by.as_str()).with("through", through.0).value()
+    };
+    anchor.followed.iter().map(entry).collect()
 }
 
 fn marked(mark: &Mark, object: Object) -> Value {

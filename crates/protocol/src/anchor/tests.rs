@@ -1,6 +1,6 @@
 use expect_test::{Expect, expect};
-use ha_core::anchor::{HISTORY_MAX, Mark, OperatorRequest, Reason, Settled, Transition, Verb};
-use ha_core::ids::{ControlId, Epoch, MemberId, NUMBER_MAX, RequestId, Term};
+use ha_core::anchor::{FOLLOWERS_MAX, HISTORY_MAX, Mark, OperatorRequest, Reason, Settled, Transition, Verb};
+use ha_core::ids::{ControlId, Epoch, FollowerId, MemberId, NUMBER_MAX, RequestId, Term};
 use ha_core::time::{Millis, WallTime};
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -77,12 +77,13 @@ fn anchor() -> impl Strategy<Value = Anchor> {
         btree_map(member(), mark(), 0..3),
         btree_map(request_id(), operator_request(), 0..3),
         option::of(sentence(60)),
+        btree_map("[a-z:_-]{1,48}".prop_map(FollowerId::new), number().prop_map(Term), 0..4),
     );
     let past = (vec(settled(), 0..=HISTORY_MAX), vec(transition(), 0..=HISTORY_MAX));
     (head, marks, past).prop_map(
         |(
             (pool, control, holder, term, ttl, epoch, since),
-            (paused, maintenance, requests, status),
+            (paused, maintenance, requests, status, followed),
             (settled, history),
         )| Anchor {
             pool,
@@ -98,6 +99,7 @@ fn anchor() -> impl Strategy<Value = Anchor> {
             settled,
             history,
             status,
+            followed,
         },
     )
 }
@@ -127,6 +129,7 @@ fn largest(id_length: usize) -> Anchor {
     anchor.paused = Some(mark.clone());
     anchor.maintenance = (0..MAINTENANCE_MAX).map(|n| (member(n), mark.clone())).collect();
     anchor.requests = (0..REQUESTS_MAX).map(|n| (id(n), request.clone())).collect();
+    anchor.followed = (0..FOLLOWERS_MAX).map(|n| (FollowerId::new(format!("{n:0>48}")), Term(NUMBER_MAX))).collect();
     anchor.settled = (0..40).map(settled).collect();
     anchor.history = (0..40).map(transition).collect();
     anchor
@@ -153,6 +156,7 @@ fn a_usual_record_loses_nothing() {
     let at = WallTime(1_700_000_000_123);
     let mut anchor = largest(24);
     anchor.requests.clear();
+    anchor.followed = anchor.followed.into_iter().take(4).collect();
     anchor.maintenance = anchor.maintenance.into_iter().take(2).collect();
     for transition in &mut anchor.history {
         transition.reason = Reason::WorkloadFailing { said: "x".repeat(80) };

@@ -40,6 +40,11 @@ const RARE: &[&str] = &[
     "gathered a",
     "mirrored a",
     "mirrored b failed",
+    "read a maintenance=a",
+    "said go",
+    "said no",
+    "followed pager term=4",
+    "followed pager term=6",
     "members a b",
     "members b",
     "fail a hello",
@@ -112,6 +117,7 @@ fn is_possible(run: &Script, busy: Option<bool>, text: &str) -> bool {
         "none" | "read" | "read_failed" => busy == Some(false),
         "written" | "conflict" | "write_failed" | "unsure" => busy == Some(true),
         "reread" => busy == Some(false) && run.written.is_some(),
+        "said" => run.asked.is_some(),
         "answer" | "fail" => run.calls.contains_key(&(words[1].to_owned(), words[2].to_owned())),
         _ => true,
     }
@@ -125,6 +131,7 @@ proptest! {
         facts in prop::collection::vec((fact(), prop_oneof![4 => 1u64..100, 4 => 100u64..4_000, 1 => 4_000u64..20_000]), 1..250),
     ) {
         let mut run = Script::new();
+        run.pool.spec.policy.consults = true;
         let mut model = Model::default();
         let mut busy = None;
         let mut at = 0;
