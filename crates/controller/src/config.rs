@@ -4,8 +4,10 @@
 //! says what to try; every value knows where it came from.
 
 mod file;
+mod hook;
 mod identity;
 mod overrides;
+mod parents;
 mod problem;
 mod resolve;
 mod schema;
@@ -20,8 +22,10 @@ use ha_core::policy::Policy;
 use ha_core::time::Millis;
 use serde::Serialize;
 
+pub use self::hook::{Address, HookConfig, HookEvent, HookTarget, OnTimeout, SecretHeader, WebhookConfig};
 pub use self::identity::{HubAccess, IdentityConfig, IdentitySource};
 pub use self::overrides::{Override, environment, overridable};
+pub use self::parents::{CHILDREN_MAX, ParentsConfig};
 pub use self::problem::{Problem, Refused};
 pub use self::schema::config_schema;
 pub use self::secret::{SecretMissing, SecretPlace};
@@ -92,6 +96,10 @@ pub struct PoolConfig {
     pub workload_module: Option<String>,
     /// How fast a failover must be, if somebody said.
     pub rto: Option<Millis>,
+    /// Whom to ask and to tell, in this order.
+    pub hooks: Vec<HookConfig>,
+    /// Which leaf devices follow the holder, if any do.
+    pub parents: Option<ParentsConfig>,
     /// The rules.
     pub policy: Policy,
 }

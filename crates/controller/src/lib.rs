@@ -6,6 +6,7 @@
 
 pub mod clock;
 pub mod config;
+mod hook;
 pub mod hub;
 pub mod operate;
 pub mod run;

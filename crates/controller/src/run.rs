@@ -5,6 +5,7 @@
 
 mod board;
 mod charge;
+pub(crate) mod follow;
 mod members;
 mod pool;
 mod reassertion;
@@ -28,7 +29,8 @@ use self::pool::PoolTask;
 pub(crate) use self::pool::evidence;
 pub(crate) use self::reassertion::explain as explain_reassertions;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, PoolConfig};
+use crate::hook::Hooks;
 use crate::hub::Hub;
 use crate::store::Recorder;
 
@@ -93,7 +95,8 @@ pub fn tick_limit(config: &Config) -> Duration {
         let timings = &policy.timings;
         timings.rate.stretch(timings.ttl) + timings.call_timeout.times(6) + timings.stop
     };
-    let pools = config.pools.iter().map(|pool| longest(&pool.policy)).max().unwrap_or_default();
+    let hooks = |pool: &PoolConfig| pool.hooks.iter().fold(Millis::ZERO, |sum, hook| sum + hook.longest());
+    let pools = config.pools.iter().map(|pool| longest(&pool.policy) + hooks(pool)).max().unwrap_or_default();
     let charge = config.controller.charge;
     let all = pools + charge.rate.stretch(charge.ttl) + charge.renew + Millis(5_000);
     Duration::from_millis(all.0)
@@ -151,6 +154,7 @@ impl Fleet {
                 hub: Arc::clone(&setup.hub),
                 clock: setup.clock,
                 config: pool.clone(),
+                hooks: Arc::new(Hooks::new(&pool.hooks)),
                 control: setup.config.controller.control.clone(),
                 office: self.office.clone(),
                 charge_trouble: self.trouble.clone(),

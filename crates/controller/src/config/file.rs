@@ -55,6 +55,8 @@ pub(super) struct RawFile {
     /// The pools.
     #[schemars(length(min = 1))]
     pub(super) pool: Vec<At<RawPool>>,
+    /// Whom to ask before, and to tell after, a change of holder in any pool.
+    pub(super) hook: Vec<At<RawHook>>,
 }
 
 /// How to reach the hub.
@@ -166,12 +168,63 @@ pub(super) struct RawPool {
     pub(super) workload_module: Option<At<String>>,
     /// How fast a failover must be: checked against the computed worst case.
     pub(super) rto_ms: Option<At<u64>>,
+    /// Whom to ask before, and to tell after, a change of holder in this pool.
+    #[serde(default)]
+    pub(super) hook: Vec<At<RawHook>>,
+    /// Leaf devices that follow the holder.
+    pub(super) parents: Option<At<RawParents>>,
     /// The clockwork.
     #[serde(default)]
     pub(super) timings: RawTimings,
     /// The rules.
     #[serde(default)]
     pub(super) policy: RawPolicy,
+}
+
+/// A hook: a webhook or a command that is asked before a planned change of holder, or told after any change.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawHook {
+    /// Its name: a lower-case letter, then lower-case letters, digits, '-' or '_', at most 32 in all.
+    #[schemars(regex(pattern = "^[a-z][a-z0-9_-]{0,31}$"))]
+    pub(super) name: At<String>,
+    /// When it is called: `before_switchover` (asked before a planned change, and may refuse it) or `after_handover`
+    /// (told after any change).
+    pub(super) on: At<String>,
+    /// The address of a receiver of CloudEvents: https, or http on the loopback interface.
+    pub(super) webhook: Option<At<String>>,
+    /// The environment variable that holds the address, if that is a secret.
+    pub(super) webhook_env: Option<At<String>>,
+    /// A file that holds the address, if that is a secret.
+    pub(super) webhook_file: Option<At<String>>,
+    /// The environment variable that holds a secret for the receiver.
+    pub(super) secret_env: Option<At<String>>,
+    /// A file that holds a secret for the receiver.
+    pub(super) secret_file: Option<At<String>>,
+    /// The header that carries the secret. Default: `Authorization`.
+    pub(super) secret_header: Option<At<String>>,
+    /// PEM certificates to trust instead of the system's.
+    pub(super) ca_file: Option<At<String>>,
+    /// A program and its arguments; no shell is involved.
+    pub(super) command: Option<At<Vec<String>>>,
+    /// How long one try may take. Default: 5000.
+    #[schemars(range(min = 100, max = 120000))]
+    pub(super) timeout_ms: Option<At<u64>>,
+    /// How many more tries it gets. Default: 2.
+    #[schemars(range(max = 10))]
+    pub(super) retries: Option<At<u64>>,
+    /// With `before_switchover`: what counts when there is no clear answer, `veto` or `go`. Default: veto.
+    pub(super) on_timeout: Option<At<String>>,
+}
+
+/// Leaf devices that follow the holder: the hub is told that it is their parent.
+#[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawParents {
+    /// Which devices follow: `listed` in `children`, or `discovered`: whoever is a child of a member.
+    pub(super) mode: Option<At<String>>,
+    /// The device ids of the children.
+    pub(super) children: Option<At<Vec<At<String>>>>,
 }
 
 /// The clockwork of a pool.

@@ -88,10 +88,11 @@ impl Problem {
     }
 }
 
-/// Whether a text looks like a connection string or a key.
+/// Whether a text looks like a connection string, a key, or an address with one.
 pub(super) fn holds_key(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
-    text.contains("sharedaccess") || text.contains("hostname=")
+    let address = text.split_once("://").is_some_and(|(_, rest)| rest.contains(['?', '@']));
+    address || text.contains("sharedaccess") || text.contains("hostname=")
 }
 
 /// A reason may quote what it found.

@@ -1,6 +1,8 @@
 //! From what is written to what is meant: defaults, ranges, safety.
 
+mod hooks;
 mod hub;
+mod parents;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,7 +16,7 @@ use serde::Serialize;
 
 use super::file::{At, Origin, RawFile, RawPolicy, RawPool, RawTimings};
 use super::problem::{Problem, Source};
-use super::{AGENT_MODULE, Config, ControllerConfig, Members, PoolConfig, Setting};
+use super::{AGENT_MODULE, Config, ControllerConfig, HookEvent, Members, PoolConfig, Setting};
 
 /// The longest span that any setting may have: longer than anybody means.
 const SPAN_MAX: u64 = 30 * 24 * 3_600_000;
@@ -116,7 +118,10 @@ impl Resolver<'_> {
         self.note(&key("name"), &pool.name, name.clone());
         let members = self.members(&key, pool)?;
         let timings = self.timings(&key, &pool.timings, &raw.defaults.timings, &pool.name.origin);
-        let policy = self.policy(&key, &pool.policy, &raw.defaults.policy, timings);
+        let hooks = self.hooks(&key, &raw.hook, &pool.hook);
+        let consults = hooks.iter().any(|hook| hook.on == HookEvent::BeforeSwitchover);
+        let policy = Policy { consults, ..self.policy(&key, &pool.policy, &raw.defaults.policy, timings) };
+        let parents = self.parents(&key, pool.parents.as_ref(), &members);
         let agent_module = self.value(
             &key("agent_module"),
             &[&pool.agent_module, &raw.defaults.agent_module],
@@ -127,7 +132,7 @@ impl Resolver<'_> {
         self.module_ids(pool, raw);
         self.agents(&name, pool, &members, &agent_module, seen);
         let rto = pool.rto_ms.as_ref().map(|at| self.note(&key("rto_ms"), at, Millis(at.value)));
-        Some(PoolConfig { name, members, agent_module, workload_module, rto, policy })
+        Some(PoolConfig { name, members, agent_module, workload_module, rto, hooks, parents, policy })
     }
 
     /// A device may belong to several pools, with an agent module for each.
@@ -245,7 +250,7 @@ impl Resolver<'_> {
             _ => OnWorkloadFailure::Switch,
         };
         let flap_guard = FlapGuard { max: u32::try_from(max).unwrap_or(FLAPS_MAX), window };
-        Policy { timings, failback, flap_guard, on_workload_failure }
+        Policy { timings, failback, flap_guard, on_workload_failure, ..usual }
     }
 
     fn word<'w>(&mut self, key: &str, given: &[&Option<At<String>>], words: [&'w str; 2]) -> &'w str {

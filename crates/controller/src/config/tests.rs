@@ -228,7 +228,7 @@ fn nonsense_is_refused_without_a_panic() {
 fn the_schema_names_every_section() {
     let schema = config_schema();
     let properties = schema["properties"].as_object().expect("an object");
-    assert_eq!(properties.keys().collect::<Vec<_>>(), ["hub", "controller", "defaults", "pool"]);
+    assert_eq!(properties.keys().collect::<Vec<_>>(), ["hub", "controller", "defaults", "pool", "hook"]);
     assert_eq!(schema["additionalProperties"], false);
 }
 
@@ -289,5 +289,117 @@ fn identities_that_make_no_sense_are_refused() {
         ),
     ] {
         assert_eq!(reasons(text), [reason], "{text}");
+    }
+}
+
+#[test]
+fn hooks_for_all_pools_come_before_a_pools_own() {
+    let hook = |section: &str, name: &str, what: &str| {
+        format!("[[{section}]]\nname = \"{name}\"\non = \"after_handover\"\n{what}\n")
+    };
+    let text = format!(
+        "{POOL}{}{}",
+        hook("pool.hook", "own", "command = [\"/bin/true\"]\nretries = 0"),
+        hook("hook", "pager", "webhook = \"https://hooks.example.com/ha\"\nsecret_env = \"PAGER\""),
+    );
+    let config = taken(&text, &[]);
+    let pool = config.pool("press_1").expect("it is there");
+    assert_eq!(pool.hooks.iter().map(|hook| hook.name.as_str()).collect::<Vec<_>>(), ["pager", "own"]);
+    assert_eq!((pool.hooks[0].timeout, pool.hooks[0].retries, pool.hooks[1].retries), (Millis(5_000), 2, 0));
+    assert!(!pool.policy.consults);
+    let asked = taken(&text.replace("after_handover", "before_switchover"), &[]);
+    assert!(asked.pool("press_1").expect("it is there").policy.consults);
+}
+
+#[test]
+fn a_hook_that_cannot_work_is_refused() {
+    check(
+        &format!(
+            "{POOL}[[pool.hook]]\nname = \"Pager\"\non = \"after_handover\"\n\
+             [[pool.hook]]\nname = \"a\"\non = \"sometimes\"\ncommand = []\n\
+             [[pool.hook]]\nname = \"b\"\non = \"after_handover\"\nwebhook = \"http://hooks.example.com\"\n\
+             [[pool.hook]]\nname = \"c\"\non = \"after_handover\"\nwebhook = \"https://x.example\"\ncommand = [\"y\"]\n\
+             [[pool.hook]]\nname = \"d\"\non = \"after_handover\"\ncommand = [\"y\"]\non_timeout = \"go\"\n\
+             [[hook]]\nname = \"d\"\non = \"after_handover\"\ncommand = [\"y\"]\ntimeout_ms = 1\n"
+        ),
+        expect![[r#"
+            pool.toml:29:14: timeout_ms = 1 is outside 100..=120000
+               |
+            29 | timeout_ms = 1
+               |              ^
+            hint: the default is 5000
+
+            pool.toml:5:8: "Pager" is no name of a hook
+              |
+            5 | name = "Pager"
+              |        ^^^^^^^
+            hint: a lower-case letter, then lower-case letters, digits, '-' or '_', at most 32 in all
+
+            pool.toml:9:6: on = "sometimes" is neither "after_handover" nor "before_switchover"
+              |
+            9 | on = "sometimes"
+              |      ^^^^^^^^^^^
+            hint: choose one of the two
+
+            pool.toml:10:11: this is no program to run
+               |
+            10 | command = []
+               |           ^^
+            hint: command = ["/usr/local/bin/may-move", "--line", "1"]
+
+            pool.toml:14:11: events would be sent unencrypted
+               |
+            14 | webhook = "http://hooks.example.com"
+               |           ^^^^^^^^^^^^^^^^^^^^^^^^^^
+            hint: such as https://hooks.example.com/ha; http is for receivers on this machine
+
+            pool.toml:16:8: the hook c calls not one thing
+               |
+            16 | name = "c"
+               |        ^^^
+            hint: webhook = "https://…", webhook_env, webhook_file, or command = ["/path/to/program"]
+
+            pool.toml:24:14: on_timeout is for hooks that are asked before a change
+               |
+            24 | on_timeout = "go"
+               |              ^^^^
+            hint: leave it out: what cannot be delivered is tried again
+
+            pool.toml:21:8: the hook d is there already
+               |
+            21 | name = "d"
+               |        ^^^
+            hint: a name stands for one hook in a pool"#]],
+    );
+}
+
+#[test]
+fn an_address_with_a_secret_is_refused_and_not_repeated() {
+    for address in ["https://u:c2VjcmV0@h.example/", "https://h.example/?sig=c2VjcmV0"] {
+        let hook = format!("[[hook]]\nname = \"a\"\non = \"after_handover\"\nwebhook = \"{address}\"\n");
+        let said = said(&format!("{POOL}{hook}"), &[]);
+        assert!(said.contains("webhook_env") && !said.contains("c2VjcmV0"), "{said}");
+    }
+}
+
+#[test]
+fn children_are_listed_or_discovered() {
+    let parents = |text: &str| taken(&format!("{POOL}[pool.parents]\n{text}\n"), &[]).pools[0].parents.clone();
+    let listed = Some(ParentsConfig::Listed(vec!["leaf-1".to_owned(), "leaf-2".to_owned()]));
+    assert_eq!(parents("children = [\"leaf-1\", \"leaf-2\"]"), listed);
+    assert_eq!(parents("mode = \"discovered\""), Some(ParentsConfig::Discovered));
+    assert_eq!(taken(POOL, &[]).pools[0].parents, None);
+    let many: Vec<String> = (0..101).map(|n| format!("\"leaf-{n}\"")).collect();
+    for (text, reason) in [
+        ("mode = \"listed\"".to_owned(), "parents lists no children"),
+        ("mode = \"guessed\"".to_owned(), "is neither \"listed\" nor \"discovered\""),
+        ("mode = \"discovered\"\nchildren = []".to_owned(), "children are listed and discovered"),
+        ("children = [\"edge-a\"]".to_owned(), "edge-a is a member of the pool and cannot be its child"),
+        ("children = [\"l\", \"l\"]".to_owned(), "l is there already"),
+        ("children = [\"l 1\"]".to_owned(), "\"l 1\" is no device id"),
+        (format!("children = [{}]", many.join(", ")), "101 children are listed; IoT Hub lets a gateway have 100"),
+    ] {
+        let said = said(&format!("{POOL}[pool.parents]\n{text}\n"), &[]);
+        assert!(said.contains(reason) && said.contains("hint:"), "{text}: {said}");
     }
 }

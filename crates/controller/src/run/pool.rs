@@ -16,9 +16,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::board::{Board, PoolRow};
 use super::charge::Office;
+use super::follow::Followers;
 use super::members::{Roll, Roster};
 use crate::clock::Clock;
-use crate::config::PoolConfig;
+use crate::config::{HookEvent, PoolConfig};
+use crate::hook::{Event, Hooks, Telling};
 use crate::hub::{Hub, NotWritten, Seat, Written, chain};
 use crate::store::{Entry, KeptDecision, Recorder};
 
@@ -35,6 +37,7 @@ pub(super) struct PoolTask<H> {
     pub(super) hub: Arc<H>,
     pub(super) clock: Clock,
     pub(super) config: PoolConfig,
+    pub(super) hooks: Arc<Hooks>,
     pub(super) control: ha_core::ids::ControlId,
     pub(super) office: watch::Receiver<Office>,
     /// What is wrong with the control record.
@@ -51,6 +54,7 @@ impl<H> Clone for PoolTask<H> {
             hub: Arc::clone(&self.hub),
             clock: self.clock,
             config: self.config.clone(),
+            hooks: Arc::clone(&self.hooks),
             control: self.control.clone(),
             office: self.office.clone(),
             charge_trouble: self.charge_trouble.clone(),
@@ -125,6 +129,7 @@ impl<H: Hub> PoolTask<H> {
         let driver = Driver {
             pool: Pool::new(spec, first_call),
             operations: JoinSet::new(),
+            followers: self.followers(),
             prompt: 0,
             trouble: None,
             recorded: Term(0),
@@ -159,6 +164,15 @@ impl<H: Hub> PoolTask<H> {
         self.board.post(&self.config.name, row);
     }
 
+    /// Whoever does something after a change of holder.
+    fn followers(&self) -> Followers {
+        let mut followers = Followers::none();
+        if let Some(telling) = Telling::new(Arc::clone(&self.hooks)) {
+            followers.add(telling);
+        }
+        followers
+    }
+
     fn seat(&self, member: &MemberId) -> Seat {
         Seat {
             pool: self.config.name.clone(),
@@ -173,6 +187,7 @@ struct Driver<H> {
     task: PoolTask<H>,
     pool: Pool,
     operations: JoinSet<Outcome>,
+    followers: Followers,
     /// Operations under way that will end soon.
     prompt: usize,
     /// What is wrong with the record in the hub.
@@ -206,6 +221,10 @@ impl<H: Hub> Driver<H> {
                 },
                 Ok(()) = self.task.office.changed() => office_fact(&self.task.office.borrow_and_update()),
                 Ok(()) = self.task.brake.changed() => Fact::Brake(*self.task.brake.borrow_and_update()),
+                Some(news) = self.followers.news.recv() => match self.followers.heard(news) {
+                    Some((follower, term)) => Fact::Followed { follower, term },
+                    None => Fact::Tick,
+                },
                 Some(members) = rolls.recv() => Fact::Members(members),
                 () = self.task.clock.sleep_until(self.pool.next_wake()) => Fact::Tick,
             };
@@ -257,6 +276,23 @@ impl<H: Hub> Driver<H> {
                         tracing::debug!(%pool, %member, error, "flag and tags could not be written");
                     }
                     Outcome::of(Fact::Mirrored { member, done: done.is_ok() })
+                });
+            }
+            Effect::Consult { wish, from, to, term } => {
+                let hooks = Arc::clone(&self.task.hooks);
+                let event = Event {
+                    on: HookEvent::BeforeSwitchover,
+                    pool: self.task.config.name.clone(),
+                    control: self.task.control.clone(),
+                    term: term.next(),
+                    holder: to,
+                    former: Some(from),
+                    reason: wish.reason.clone(),
+                    at: clock.now().wall,
+                };
+                self.begin(true, async move {
+                    let verdict = hooks.ask(&event).await;
+                    Outcome::of(Fact::Consulted { wish, term, verdict })
                 });
             }
             // The charge task ends only when everything ends.
@@ -311,6 +347,7 @@ impl<H: Hub> Driver<H> {
     /// One sentence at the end of every cycle.
     fn report(&mut self, now: Now) {
         let view = self.pool.view(now);
+        self.followers.show(&view);
         let row = self.row(&view, now);
         let pool = &self.task.config.name;
         let (holder, waiting) = (row.holder.as_ref().map_or("-", MemberId::as_str), row.waiting.join(","));
@@ -338,6 +375,9 @@ impl<H: Hub> Driver<H> {
         if let Some(why) = &self.trouble {
             sentence = format!("{sentence}; holding, because {why}");
         }
+        for left in view.anchor.iter().flat_map(|record| self.followers.behind(record)) {
+            sentence = format!("{sentence}; {left}");
+        }
         PoolRow {
             holder: view.anchor.as_ref().and_then(|anchor| anchor.holder.clone()),
             term: view.anchor.as_ref().map_or(view.term_seen, |anchor| anchor.term),
@@ -364,7 +404,8 @@ impl<H: Hub> Driver<H> {
                     answer.value.refused.is_some() || answer.value.lease_left.is_some_and(|left| answer.at + left > now)
                 })
         });
-        foreign || (view.epoch.is_some() && lasting && quiet && served && self.prompt == 0)
+        foreign
+            || (view.epoch.is_some() && lasting && quiet && served && self.prompt == 0 && self.followers.are_settled())
     }
 }
 

@@ -98,6 +98,54 @@ async fn an_operator_moves_the_pool() {
     controller.stop().await;
 }
 
+/// A hook that can never be called: nothing in virtual time waits for a process.
+fn broken_hook(more: &str) -> String {
+    format!("[[pool.hook]]\nname = \"site\"\non = \"before_switchover\"\ncommand = [\"/no/such/program\"]\n{more}")
+}
+
+async fn asks_for_c(world: &Arc<World>) -> Option<String> {
+    world.until_active(&a()).await;
+    let request = OperatorRequest { verb: Verb::Switchover { to: Some(c()) }, by: "eve".to_owned(), at: WallTime(1) };
+    world.edit(|anchor| drop(anchor.requests.insert(RequestId::new("r1"), request)));
+    while world.anchor().settled.is_empty() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    world.anchor().settled[0].refused.clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hook_without_an_answer_refuses_a_switchover_and_delays_no_failover() {
+    let world = World::new();
+    let controller = Controller::start_with(&world, &broken_hook(""));
+    let refused = asks_for_c(&world).await.expect("it is refused");
+    assert!(refused.starts_with("the hook site says no: it gave no answer: /no/such/program cannot be"), "{refused}");
+    assert_eq!(world.active(), [a()]);
+    world.kill(&a());
+    world.until_active(&b()).await;
+    assert_eq!(world.overlap_ms(), 0);
+    controller.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hook_without_an_answer_can_count_as_a_yes() {
+    let world = World::new();
+    let controller = Controller::start_with(&world, &broken_hook("on_timeout = \"go\""));
+    assert_eq!(asks_for_c(&world).await, None);
+    world.until_active(&c()).await;
+    controller.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hook_that_cannot_be_told_is_shown_and_holds_nothing_up() {
+    let world = World::new();
+    let after = broken_hook("").replace("before_switchover", "after_handover");
+    let summary = tick(world.setup(&after), Duration::from_secs(120), CancellationToken::new()).await;
+    let row = summary.pools.values().next().expect("a row");
+    assert!(row.settled && row.sentence.contains("hook:site is left to do: /no/such/program"), "{}", row.sentence);
+    assert_eq!(world.active(), [a()]);
+    assert!(world.anchor().followed.is_empty(), "it is told once it can be");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_second_controller_waits_and_takes_over_without_a_gap() {
     let world = World::new();

@@ -42,9 +42,8 @@ pub(super) fn document(anchor: &Anchor) -> Map<String, Value> {
 }
 
 fn followed(anchor: &Anchor) -> Value {
-    let entry = |(by, through): (&FollowerId, &Term)| {
-        Object::new().with("by", by.as_str()).with("through", through.0).value()
-    };
+    let entry =
+        |(by, through): (&FollowerId, &Term)| Object::new().with("by", by.as_str()).with("through", through.0).value();
     anchor.followed.iter().map(entry).collect()
 }
 
