@@ -180,7 +180,7 @@ async fn what_a_receiver_answers_decides() {
 #[tokio::test]
 async fn a_receiver_that_hangs_counts_as_the_policy_says() {
     for (on_timeout, said) in
-        [(OnTimeout::Veto, "the hook site: it gave no answer: no answer within 150 ms"), (OnTimeout::Go, "go")]
+        [(OnTimeout::Veto, "the hook site: it gave no answer: no answer within 300 ms"), (OnTimeout::Go, "go")]
     {
         let receiver = Receiver::answering(&[""]).await;
         let hook = HookConfig { timeout: Millis(300), retries: 1, on_timeout, ..receiver.hook() };

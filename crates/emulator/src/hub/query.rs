@@ -94,6 +94,7 @@ enum Expr {
     Compare(Comparison, Box<Expr>, Box<Expr>),
     In(Box<Expr>, ConstSet, bool),
     IsDefined(Path),
+    ArrayContains(Path, Value),
     Not(Box<Expr>),
     And(Vec<Expr>),
     Or(Vec<Expr>),

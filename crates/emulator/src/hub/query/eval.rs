@@ -17,6 +17,10 @@ fn truth(expr: &Expr, row: &Value) -> Option<bool> {
         Expr::Or(terms) => all(terms, row, true),
         Expr::Not(inner) => truth(inner, row).map(|t| !t),
         Expr::IsDefined(path) => Some(path.look(row).is_some()),
+        Expr::ArrayContains(path, item) => {
+            let list = path.look(row)?.as_array()?;
+            Some(list.iter().any(|one| order(one, item).is_some_and(Ordering::is_eq)))
+        }
         Expr::In(left, set, negated) => Some(set.contains(&*worth(left, row)?) != *negated),
         Expr::Compare(operator, left, right) => compare(*operator, &*worth(left, row)?, &*worth(right, row)?),
         other => worth(other, row)?.as_bool(),

@@ -99,13 +99,21 @@ impl Parser {
     }
 
     fn call(&mut self) -> Parsed<Expr> {
-        if !self.take_word("IS_DEFINED") {
-            return Err(self.error("the one function is IS_DEFINED; others belong to message routes"));
+        let contains = self.take_word("ARRAY_CONTAINS");
+        if !contains && !self.take_word("IS_DEFINED") {
+            let said = "the functions are IS_DEFINED and ARRAY_CONTAINS; others belong to message routes";
+            return Err(self.error(said));
         }
         self.expect_sign("(")?;
         let path = self.path()?;
+        if !contains {
+            self.expect_sign(")")?;
+            return Ok(Expr::IsDefined(path));
+        }
+        self.expect_sign(",")?;
+        let item = self.constant()?.unwrap_or(Value::Null);
         self.expect_sign(")")?;
-        Ok(Expr::IsDefined(path))
+        Ok(Expr::ArrayContains(path, item))
     }
 
     /// Constants up to the closing bracket.

@@ -180,13 +180,30 @@ fn hostile_texts_are_refused_or_cheap() {
 }
 
 #[test]
+fn a_list_is_looked_through() {
+    let row = json!({"deviceId": "leaf", "parentScopes": ["ms-azure-iot-edge://gw-1", 7], "tags": {}});
+    for (condition, found) in [
+        ("array_contains(parentScopes, 'ms-azure-iot-edge://gw-1')", true),
+        ("ARRAY_CONTAINS(parentscopes, 7) AND deviceId = 'leaf'", true),
+        ("array_contains(parentScopes, 'ms-azure-iot-edge://gw-2')", false),
+        ("NOT array_contains(parentScopes, 'ms-azure-iot-edge://gw-2')", true),
+        ("array_contains(tags.none, 'x')", false),
+        ("NOT array_contains(tags.none, 'x')", false),
+        ("array_contains(deviceId, 'leaf')", false),
+    ] {
+        let query = Query::parse(&format!("SELECT * FROM devices WHERE {condition}")).expect("a query");
+        assert_eq!(query.admits(&row), found, "{condition}");
+    }
+}
+
+#[test]
 fn errors_name_the_place() {
     for (text, error) in [
         ("SELECT * FROM devices WHERE a = ", "a name is expected at character 32"),
         ("SELECT * FROM things", "FROM takes devices, devices.modules or devices.jobs at character 14"),
         (
             "SELECT * FROM devices WHERE STARTSWITH(a, 'b')",
-            "the one function is IS_DEFINED; others belong to message routes at character 28",
+            "the functions are IS_DEFINED and ARRAY_CONTAINS; others belong to message routes at character 28",
         ),
         (
             "SELECT status, COUNT() FROM devices",
