@@ -47,6 +47,7 @@ pub(crate) enum Command {
     Pause(commands::pause::Args),
     Resume(commands::resume::Args),
     Maintenance(commands::maintenance::Args),
+    Parents(commands::parents::Args),
     Estimate(commands::estimate::Args),
     Check(commands::check::Args),
     Config(commands::config::Args),

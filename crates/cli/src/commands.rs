@@ -12,6 +12,7 @@ pub(crate) mod failover;
 pub(crate) mod history;
 pub(crate) mod list;
 pub(crate) mod maintenance;
+pub(crate) mod parents;
 pub(crate) mod pause;
 pub(crate) mod reference;
 pub(crate) mod resume;
@@ -56,6 +57,7 @@ async fn run_async(command: Command, printer: &Printer) -> Result<Exit> {
         Command::Pause(args) => pause::run(args, printer).await,
         Command::Resume(args) => resume::run(args, printer).await,
         Command::Maintenance(args) => maintenance::run(args, printer).await,
+        Command::Parents(args) => parents::run(args, printer).await,
         Command::Estimate(args) => estimate::run(args, printer).await,
         Command::Check(args) => check::run(args, printer).await,
         Command::Config(args) => config::run(args, printer).await,

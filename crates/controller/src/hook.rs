@@ -15,7 +15,7 @@ use ha_core::plan::Verdict;
 use tokio::sync::Mutex;
 
 pub(crate) use self::event::Event;
-pub(crate) use self::follower::Telling;
+pub(crate) use self::follower::{Telling, id as follower_id};
 pub(crate) use self::webhook::{check_address, is_header_name};
 use crate::config::{HookConfig, HookEvent, HookTarget, OnTimeout};
 

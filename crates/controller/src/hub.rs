@@ -42,6 +42,15 @@ pub struct Opinions {
     pub runtime: Option<Option<RuntimeStatus>>,
 }
 
+/// A device's place among gateways.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Placed {
+    /// What makes other devices its children; `None`: it is no IoT Edge device.
+    pub scope: Option<String>,
+    /// The scopes of its parents.
+    pub parents: Vec<String>,
+}
+
 /// A deployment that would overwrite what we write into an agent module's twin.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Reassertion {
@@ -92,6 +101,25 @@ pub trait Hub: Send + Sync + 'static {
 
     /// Whether a device exists. Never lags.
     fn exists(&self, member: &MemberId) -> impl Future<Output = Result<bool, Error>> + Send;
+
+    /// Reads a device's place among gateways, and if `may` says so of it, makes the gateway of that scope its only parent.
+    /// Gives the place as it was before; `None`: there is no such device.
+    fn adopt(
+        &self,
+        child: &str,
+        scope: &str,
+        may: impl Fn(&Placed) -> bool + Send + Sync,
+    ) -> impl Future<Output = Result<Option<Placed>, Error>> + Send;
+
+    /// The devices whose parent is the gateway of that scope. The answer may lag behind by half an hour.
+    fn children_of(&self, scope: &str) -> impl Future<Output = Result<Vec<String>, Error>> + Send;
+
+    /// Has a gateway's edgeHub ask the hub at once for these devices.
+    fn tell_of_children(
+        &self,
+        gateway: &MemberId,
+        children: &[String],
+    ) -> impl Future<Output = Result<(), CallFailure>> + Send;
 
     /// The deployments that would overwrite what we write into the twin of `agent_module`.
     fn reassertions(&self, agent_module: &str) -> impl Future<Output = Result<Vec<Reassertion>, Error>> + Send;

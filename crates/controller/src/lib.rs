@@ -9,5 +9,6 @@ pub mod config;
 mod hook;
 pub mod hub;
 pub mod operate;
+pub mod parents;
 pub mod run;
 pub mod store;

@@ -10,4 +10,4 @@ mod report;
 
 pub use self::active::{Active, NotActive, wait_active};
 pub use self::ask::{AskError, ask, wait_settled};
-pub use self::report::{MemberReport, PoolReport, report};
+pub use self::report::{FollowerReport, MemberReport, PoolReport, members_of, report};

@@ -49,6 +49,14 @@ pub(crate) fn say_state(report: &PoolReport, printer: &Printer) {
     if let Some(status) = &report.status {
         printer.note(format_args!("{}: {status}", report.pool));
     }
+    for follower in report.followers.iter().filter(|follower| follower.behind) {
+        let through =
+            follower.through.map_or_else(|| "never done".to_owned(), |term| format!("done through term {term}"));
+        printer.note(format_args!(
+            "{}: {} is left to do for term {} ({through})",
+            report.pool, follower.follower, report.term
+        ));
+    }
     if report.requests > 0 {
         printer.note(format_args!("{}: {} requests wait for a controller", report.pool, report.requests));
     }

@@ -150,7 +150,8 @@ fn plan(asked: &Asked, anchor: &Anchor) -> String {
     }
 }
 
-fn confirmed() -> Result<bool> {
+/// Whether a person says yes; an error if there is none.
+pub(crate) fn confirmed() -> Result<bool> {
     if !std::io::stdin().is_terminal() {
         return Err(Failure::says(Exit::Usage, "there is nobody to say yes")
             .hint("give --yes, or --dry-run to see the plan only"));

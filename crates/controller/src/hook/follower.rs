@@ -56,7 +56,8 @@ impl Telling {
     }
 }
 
-fn id(hook: &HookConfig) -> FollowerId {
+/// The name under which the record remembers what a hook was told.
+pub(crate) fn id(hook: &HookConfig) -> FollowerId {
     FollowerId::new(format!("hook:{}", hook.name))
 }
 

@@ -1,6 +1,7 @@
 //! IoT Hub, behind [`Hub`].
 
 mod agents;
+mod children;
 mod deployments;
 mod errors;
 mod evidence;
@@ -26,7 +27,7 @@ use self::deployments::Deployments;
 pub(crate) use self::errors::error;
 use self::keys::Keys;
 use self::records::Records;
-use super::{Error, Hub, Opinions, Read, Reassertion, Seat, Written, chain};
+use super::{Error, Hub, Opinions, Placed, Read, Reassertion, Seat, Written, chain};
 use crate::config::{HubAccess, HubConfig, SecretMissing, SecretPlace};
 
 /// How long anything may take that no lease waits for.
@@ -181,6 +182,23 @@ impl Hub for IotHub {
             Err(ha_iothub::Error::NotFound(_)) => Ok(false),
             Err(e) => Err(error(&e)),
         }
+    }
+
+    async fn adopt(
+        &self,
+        child: &str,
+        scope: &str,
+        may: impl Fn(&Placed) -> bool + Send + Sync,
+    ) -> Result<Option<Placed>, Error> {
+        children::adopt(&self.client, child, scope, may).await
+    }
+
+    async fn children_of(&self, scope: &str) -> Result<Vec<String>, Error> {
+        children::of(&self.client, scope).await
+    }
+
+    async fn tell_of_children(&self, gateway: &MemberId, children: &[String]) -> Result<(), CallFailure> {
+        children::tell(&self.client, gateway, children).await
     }
 
     async fn reassertions(&self, agent_module: &str) -> Result<Vec<Reassertion>, Error> {

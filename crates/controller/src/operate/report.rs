@@ -3,14 +3,14 @@
 use futures_util::future::join_all;
 use ha_core::anchor::{Anchor, Transition};
 use ha_core::fitness::unfit;
-use ha_core::ids::{MemberId, PoolName, Term};
+use ha_core::ids::{FollowerId, MemberId, PoolName, Term};
 use ha_core::messages::{Answer, Workload};
 use ha_core::seen::{CallFailure, Evidence, MemberSeen, Seen, Trouble};
 use ha_core::time::WallTime;
 use serde::Serialize;
 
 use crate::clock::Clock;
-use crate::config::{Members, PoolConfig};
+use crate::config::{HookEvent, Members, PoolConfig};
 use crate::hub::iot::IotHub;
 use crate::hub::{Error, Hub, Opinions, Seat};
 
@@ -33,8 +33,21 @@ pub struct PoolReport {
     pub requests: usize,
     /// The last change of holder.
     pub last_change: Option<Transition>,
+    /// What is done after a change of holder, by the record.
+    pub followers: Vec<FollowerReport>,
     /// Its members, in the order of priority.
     pub members: Vec<MemberReport>,
+}
+
+/// Something that is done after a change of holder: a hook that is told, leaf devices that are moved.
+#[derive(Clone, Debug, Serialize)]
+pub struct FollowerReport {
+    /// What.
+    pub follower: FollowerId,
+    /// Through which term it was done; `None`: never.
+    pub through: Option<Term>,
+    /// Whether something is left to do for the present term.
+    pub behind: bool,
 }
 
 /// One member.
@@ -76,9 +89,21 @@ pub async fn report(hub: &IotHub, config: &PoolConfig, clock: Clock) -> Result<P
         paused_by: anchor.as_ref().and_then(|anchor| anchor.paused.as_ref()).map(|mark| mark.by.clone()),
         status: anchor.as_ref().and_then(|anchor| anchor.status.clone()),
         requests: anchor.as_ref().map_or(0, |anchor| anchor.requests.len()),
+        followers: followers(config, anchor.as_ref()),
         last_change: anchor.as_ref().and_then(|anchor| anchor.history.last().cloned()),
         members,
     })
+}
+
+fn followers(config: &PoolConfig, anchor: Option<&Anchor>) -> Vec<FollowerReport> {
+    let told = config.hooks.iter().filter(|hook| hook.on == HookEvent::AfterHandover).map(crate::hook::follower_id);
+    let moved = config.parents.iter().map(|_| crate::parents::follower_id());
+    let report = |follower: FollowerId| {
+        let through = anchor.and_then(|anchor| anchor.followed.get(&follower).copied());
+        let behind = anchor.is_some_and(|anchor| anchor.holder.is_some() && through < Some(anchor.term));
+        FollowerReport { follower, through, behind }
+    };
+    told.chain(moved).map(report).collect()
 }
 
 async fn ask_member(
@@ -96,7 +121,7 @@ async fn ask_member(
 }
 
 /// Who belongs to a pool, by its configuration.
-pub(super) async fn members_of(hub: &IotHub, config: &PoolConfig) -> Result<Vec<MemberId>, Error> {
+pub async fn members_of(hub: &IotHub, config: &PoolConfig) -> Result<Vec<MemberId>, Error> {
     match &config.members {
         Members::Listed(members) => Ok(members.clone()),
         Members::Selected(condition) => hub.select(condition).await,

@@ -208,8 +208,8 @@ async fn keep_up<F: Follower>(mut follower: F, mut shown: watch::Receiver<Option
 
 /// The next handover after which something is left to do.
 async fn next(shown: &mut watch::Receiver<Option<Arc<Handover>>>, reports: &Reports) -> Option<Arc<Handover>> {
+    let mut news = shown.has_changed().ok()?;
     loop {
-        let news = shown.has_changed().ok()?;
         if let Some(handover) = shown.borrow_and_update().clone().filter(|handover| handover.active) {
             if !reports.is_through(&handover) {
                 return Some(handover);
@@ -219,6 +219,7 @@ async fn next(shown: &mut watch::Receiver<Option<Arc<Handover>>>, reports: &Repo
             }
         }
         shown.changed().await.ok()?;
+        news = true;
     }
 }
 

@@ -22,6 +22,7 @@ use crate::clock::Clock;
 use crate::config::{HookEvent, PoolConfig};
 use crate::hook::{Event, Hooks, Telling};
 use crate::hub::{Hub, NotWritten, Seat, Written, chain};
+use crate::parents::Moving;
 use crate::store::{Entry, KeptDecision, Recorder};
 
 /// How long to wait before a pool that could not be begun is tried again.
@@ -169,6 +170,9 @@ impl<H: Hub> PoolTask<H> {
         let mut followers = Followers::none();
         if let Some(telling) = Telling::new(Arc::clone(&self.hooks)) {
             followers.add(telling);
+        }
+        if let Some(children) = &self.config.parents {
+            followers.add(Moving::new(Arc::clone(&self.hub), children.clone()));
         }
         followers
     }

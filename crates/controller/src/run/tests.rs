@@ -325,3 +325,57 @@ async fn many_that_look_dead_at_once_are_held() {
     let row = summary.pools.values().next().expect("one pool");
     assert_eq!(row.waiting, ["mass_failure"], "{}", row.sentence);
 }
+
+const LEAVES: &str = "[pool.parents]\nchildren = [\"leaf-1\", \"leaf-2\"]";
+
+#[tokio::test(start_paused = true)]
+async fn leaf_devices_follow_the_holder() {
+    let world = World::new();
+    world.leaf("leaf-1", None);
+    world.leaf("leaf-2", Some("b"));
+    world.leaf("stranger", Some("a"));
+    let controller = Controller::start_with(&world, LEAVES);
+    world.until_followed("parents").await;
+    assert_eq!(world.parents(), ["leaf-1 at a", "leaf-2 at a", "stranger at a"]);
+    world.kill(&a());
+    world.until_active(&b()).await;
+    world.until_followed("parents").await;
+    assert_eq!(world.parents(), ["leaf-1 at b", "leaf-2 at b", "stranger at a"]);
+    let leaves = vec!["leaf-1".to_owned(), "leaf-2".to_owned()];
+    assert_eq!(world.told(), [(a(), leaves.clone()), (b(), leaves)]);
+    controller.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_killed_controller_left_in_the_middle_the_next_one_finishes() {
+    let world = World::new();
+    world.leaf("leaf-1", Some("b"));
+    world.leaf("leaf-2", Some("b"));
+    world.refuse_moves(1);
+    let first = Controller::start_with(&world, LEAVES);
+    while world.parents().iter().filter(|at| at.ends_with(" a")).count() != 1 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    first.kill().await;
+    world.hub_away(true);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.hub_away(false);
+    let second = Controller::start_with(&world, LEAVES);
+    world.until_followed("parents").await;
+    assert_eq!(world.parents(), ["leaf-1 at a", "leaf-2 at a"]);
+    let told = world.told();
+    assert_eq!(told.last().map(|(gateway, leaves)| (gateway.clone(), leaves.len())), Some((a(), 2)));
+    second.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pass_tells_what_is_left_to_do_for_leaf_devices() {
+    let world = World::new();
+    world.leaf("leaf-1", Some("elsewhere"));
+    let summary = tick(world.setup(LEAVES), Duration::from_secs(120), CancellationToken::new()).await;
+    let sentence = &summary.pools.values().next().expect("a row").sentence;
+    for part in ["parents is left to do: 2 of 2 leaf devices", "leaf-1 has a parent outside", "leaf-2 does not exist"] {
+        assert!(sentence.contains(part), "{sentence}");
+    }
+    assert_eq!(world.parents(), ["leaf-1 at elsewhere"]);
+}

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ha_core::anchor::Anchor;
 use ha_core::charge::{ControlRecord, Version};
 use ha_core::holder::{Holder, HolderEffect, HolderFact, HolderSettings};
-use ha_core::ids::{BootId, CallId, ControlId, MemberId, PoolName};
+use ha_core::ids::{BootId, CallId, ControlId, FollowerId, MemberId, PoolName};
 use ha_core::messages::{Answer, Request, Workload};
 use ha_core::pool::Mirror;
 use ha_core::seen::{CallFailure, Registry};
@@ -16,7 +16,7 @@ use ha_core::time::{Millis, Time};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
-use crate::hub::{Error, Hub, NotWritten, Opinions, Read, Reassertion, Seat, Written};
+use crate::hub::{Error, Hub, NotWritten, Opinions, Placed, Read, Reassertion, Seat, Written};
 use crate::run::Setup;
 use crate::store::Recorder;
 
@@ -52,6 +52,11 @@ struct State {
     spoilt: bool,
     fighting: Option<String>,
     found: Vec<MemberId>,
+    /// Devices and the scopes of their parents.
+    leaves: BTreeMap<String, Vec<String>>,
+    moves_to_refuse: usize,
+    /// Which gateways were told of which children.
+    told: Vec<(MemberId, Vec<String>)>,
     /// Who was active from when to when.
     ran: Vec<Ran>,
 }
@@ -139,6 +144,40 @@ impl World {
 
     pub(super) fn find(&self, members: &[MemberId]) {
         self.lock().found = members.to_vec();
+    }
+
+    /// A device with this parent.
+    pub(super) fn leaf(&self, device: &str, parent: Option<&str>) {
+        let parents = parent.into_iter().map(|parent| format!("scope://{parent}")).collect();
+        self.lock().leaves.insert(device.to_owned(), parents);
+    }
+
+    pub(super) fn parents(&self) -> Vec<String> {
+        let shown = |(leaf, parents): (&String, &Vec<String>)| {
+            let parents = parents.iter().map(|parent| parent.trim_start_matches("scope://"));
+            format!("{leaf} at {}", parents.collect::<Vec<_>>().join(" "))
+        };
+        self.lock().leaves.iter().map(shown).collect()
+    }
+
+    pub(super) fn told(&self) -> Vec<(MemberId, Vec<String>)> {
+        self.lock().told.clone()
+    }
+
+    /// The hub throttles the next so many moves.
+    pub(super) fn refuse_moves(&self, count: usize) {
+        self.lock().moves_to_refuse = count;
+    }
+
+    pub(super) async fn until_followed(&self, follower: &str) {
+        for _ in 0..120_000 {
+            let anchor = self.lock().anchor.clone().map(|(anchor, _)| anchor);
+            if anchor.is_some_and(|a| a.followed.get(&FollowerId::new(follower)) == Some(&a.term)) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{follower} is behind: {:?}", self.lock().anchor);
     }
 
     pub(super) fn anchor(&self) -> Anchor {
@@ -312,6 +351,44 @@ impl Hub for World {
 
     async fn exists(&self, _: &MemberId) -> Result<bool, Error> {
         self.trip().await.map(|()| true)
+    }
+
+    async fn adopt(
+        &self,
+        child: &str,
+        scope: &str,
+        may: impl Fn(&Placed) -> bool + Send + Sync,
+    ) -> Result<Option<Placed>, Error> {
+        self.trip().await?;
+        if [a(), b(), c()].iter().any(|member| member.as_str() == child) {
+            return Ok(Some(Placed { scope: Some(format!("scope://{child}")), parents: Vec::new() }));
+        }
+        let Some(parents) = self.lock().leaves.get(child).cloned() else { return Ok(None) };
+        let placed = Placed { scope: None, parents };
+        if may(&placed) {
+            self.trip().await?;
+            let mut state = self.lock();
+            if state.moves_to_refuse > 0 {
+                state.moves_to_refuse -= 1;
+                return Err(Error::Throttled("too many".to_owned()));
+            }
+            let Some(parents) = state.leaves.get_mut(child) else { return Ok(None) };
+            *parents = vec![scope.to_owned()];
+        }
+        Ok(Some(placed))
+    }
+
+    async fn children_of(&self, scope: &str) -> Result<Vec<String>, Error> {
+        self.trip().await?;
+        let state = self.lock();
+        let children = state.leaves.iter().filter(|(_, parents)| parents.iter().any(|parent| parent == scope));
+        Ok(children.map(|(child, _)| child.clone()).collect())
+    }
+
+    async fn tell_of_children(&self, gateway: &MemberId, children: &[String]) -> Result<(), CallFailure> {
+        self.trip().await.map_err(|error| error.as_call_failure())?;
+        self.lock().told.push((gateway.clone(), children.to_vec()));
+        Ok(())
     }
 
     async fn reassertions(&self, _: &str) -> Result<Vec<Reassertion>, Error> {
