@@ -42,14 +42,17 @@ exports.device = async (t) => {
   // The real runtime's waits are for a site, not for a test.
   words.push("--reported-sync-ms", "100", "--cloud-operation-ms", "1000", "--min-twin-sync-ms", "0");
   const child = spawn(process.env.IOTEDGE_HA_BIN, words, { stdio: ["ignore", "pipe", "inherit"] });
+  // A client whose edgeHub has gone would try again for minutes.
+  const clients = [];
   t.after(async () => {
+    await Promise.all(clients.map((client) => client.close().catch(() => {})));
     child.kill();
     if (child.exitCode === null) await once(child, "exit");
     rmSync(folder, { recursive: true });
   });
   const [line] = await once(createInterface({ input: child.stdout }), "line");
   const { device: variables, modules } = JSON.parse(line);
-  const made = { deviceId, address, modules, ca: readFileSync(variables.EDGE_CA_FILE, "utf8"), variables };
+  const made = { deviceId, address, modules, clients, ca: readFileSync(variables.EDGE_CA_FILE, "utf8"), variables };
   await hub.eventually("the routes are in force", async () => {
     const { responseBody } = await hub.registry.getModuleTwin(deviceId, "$edgeHub");
     return responseBody.properties.reported.lastDesiredStatus?.code === 200;
@@ -57,8 +60,8 @@ exports.device = async (t) => {
   return made;
 };
 
-/** The SDK's client of a module, made from the environment alone; it ends with the test. */
-exports.module = async (t, device, name, transport) => {
+/** The SDK's client of a module, made from the environment alone; it ends with the device. */
+exports.module = async (device, name, transport) => {
   // Only what comes before the first `await` sees the environment as it is set here.
   const before = { ...process.env };
   Object.assign(process.env, device.modules[name]);
@@ -67,8 +70,14 @@ exports.module = async (t, device, name, transport) => {
   Object.assign(process.env, before);
   const made = await making;
   made.on("error", () => {});
-  t.after(() => made.close().catch(() => {}));
+  device.clients.push(made);
   return made;
+};
+
+/** Waits until edgeHub has subscribed to changes of the module's twin; those before that are not told. */
+exports.hearsChanges = (device, moduleId) => {
+  const ours = (c) => c.device_id === device.deviceId && c.module_id === moduleId && c.desired;
+  return hub.eventually("edgeHub listens", async () => (await hub.control("GET", "/connections")).some(ours));
 };
 
 /** What happens to the line to the cloud: `none`, `silent` or `refused`. */

@@ -31,11 +31,12 @@ for (const transport of [Mqtt, MqttWs]) {
   describe(transport.name, () => {
     test("a module", async (t) => {
       const device = await edge.device(t);
-      const press = await edge.module(t, device, edge.PRESS, transport);
+      const press = await edge.module(device, edge.PRESS, transport);
       await press.open();
 
       const twin = await press.getTwin();
       const told = hub.next(twin, "properties.desired.speed");
+      await edge.hearsChanges(device, edge.PRESS);
       await registry.updateModuleTwin(device.deviceId, edge.PRESS, { properties: { desired: { speed: 5 } } }, "*");
       assert.equal(await told, 5);
       await report(twin, { seen: { speed: 5 } });
@@ -54,7 +55,7 @@ for (const transport of [Mqtt, MqttWs]) {
 
     test("messages and methods from module to module", async (t) => {
       const device = await edge.device(t);
-      const log = await edge.module(t, device, edge.LOG, transport);
+      const log = await edge.module(device, edge.LOG, transport);
       const heard = [];
       log.on("inputMessage", (input, alarm) => {
         heard.push([input, alarm.getData().toString(), alarm.properties.getValue("level")]);
@@ -62,7 +63,7 @@ for (const transport of [Mqtt, MqttWs]) {
       });
       await log.open();
       log.onMethod("echo", echo);
-      const press = await edge.module(t, device, edge.PRESS, transport);
+      const press = await edge.module(device, edge.PRESS, transport);
       await press.open();
       await press.sendOutputEvent("hot", message("too cold", { level: "2" }));
       await press.sendOutputEvent("hot", message("hot", { level: "3" }));
@@ -82,7 +83,7 @@ for (const transport of [Mqtt, MqttWs]) {
       const leaf = Client.fromConnectionString(`${hub.deviceString(leafId)};GatewayHostName=${device.address}`, transport);
       await leaf.setOptions({ ca: device.ca });
       leaf.on("error", () => {});
-      t.after(() => leaf.close().catch(() => {}));
+      device.clients.push(leaf);
       await leaf.open();
       leaf.onDeviceMethod("echo", echo);
       const methodParams = { methodName: "echo", payload: 7, connectTimeoutInSeconds: 10 };
@@ -97,7 +98,7 @@ for (const transport of [Mqtt, MqttWs]) {
 
 test("a line that is cut and restored", async (t) => {
   const device = await edge.device(t);
-  const press = await edge.module(t, device, edge.PRESS, Mqtt);
+  const press = await edge.module(device, edge.PRESS, Mqtt);
   await press.open();
   const twin = await press.getTwin();
   await edge.cut(device, "silent");

@@ -62,6 +62,11 @@ class Device:
         finally:
             made.shutdown()
 
+    def hears_changes(self, module):
+        """Waits until edgeHub has subscribed to changes of the module's twin; those before that are not told."""
+        ours = lambda c: (c["device_id"], c.get("module_id"), c["desired"]) == (self.name, module, True)
+        hub.eventually("edgeHub listens", lambda: any(map(ours, hub.control("GET", "/connections"))))
+
     def cut(self, kind):
         """What happens to the line to the cloud: `none`, `silent` or `refused`."""
         request = urllib.request.Request(self.variables["EDGE_CONTROL_URL"] + "/upstream", method="PUT")

@@ -22,7 +22,6 @@ use self::calls::Calls;
 use self::client::Client;
 use self::own::Own;
 pub(crate) use self::own::version;
-pub use self::route::check_route;
 use crate::id::Id;
 use crate::timings::Timings;
 use crate::twin::Kept;

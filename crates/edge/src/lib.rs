@@ -30,7 +30,6 @@ pub use agent::Images;
 pub use cut::Cut;
 pub use device::{Running, start};
 pub use error::Error;
-pub use hub::check_route;
 pub use id::Id;
 pub use options::Options;
 pub use timings::Timings;

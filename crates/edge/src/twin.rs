@@ -95,11 +95,9 @@ impl TwinCopy {
         (!patch.is_empty()).then_some(patch)
     }
 
-    /// Takes in a change of the desired properties. Answers false if it is no news.
+    /// Takes in a change of the desired properties; the first one begins a copy. Answers false if it is no news.
     pub(crate) fn changed(&mut self, patch: &Map) -> bool {
-        let Some((desired, _)) = &mut self.stored else {
-            return true;
-        };
+        let (desired, _) = self.stored.get_or_insert_default();
         let version = |map: &Map| map.get("$version").and_then(Value::as_u64).unwrap_or(0);
         if version(patch) <= version(desired) {
             return false;
@@ -140,9 +138,8 @@ impl TwinCopy {
         self.unkept = true;
         match status {
             200..300 => {
-                if let Some((_, reported)) = &mut self.stored {
-                    merge(reported, &sending.patch);
-                }
+                let (_, reported) = self.stored.get_or_insert_default();
+                merge(reported, &sending.patch);
                 self.send_at = (!self.unsent.is_empty()).then_some(now + retry);
             }
             429 | 500.. => self.put_back(now, sending.patch, retry),

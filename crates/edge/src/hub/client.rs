@@ -272,13 +272,16 @@ impl EdgeHub {
         let own = *id == self.own_id();
         let client = self.client(now.at, id);
         let known = client.twin.desired().and_then(|desired| desired.get("$version")).and_then(Value::as_u64);
+        if !own && known.is_some_and(|known| version > known + 1) {
+            // What was missed comes with it, as one difference.
+            return self.get_twin(now.at, id, None, true);
+        }
         if !client.twin.changed(&patch) {
             return;
         }
         self.tell_desired(id, version, payload);
-        // What was missed is read for the copy; the client sees the gap by itself. A deployment replaces edgeHub's whole
-        // section, which a notice without nulls does not show.
-        if own || known.is_some_and(|known| version > known + 1) {
+        // A deployment replaces edgeHub's whole section, which a notice without nulls does not show.
+        if own {
             self.get_twin(now.at, id, None, false);
         }
     }
@@ -296,8 +299,7 @@ impl EdgeHub {
         }
         client.link = Link::Up;
         client.used_at = now.at;
-        let listens = client.filters.contains(&Filter::DesiredChanges);
-        if own || listens && client.twin.is_stale(now.at, age) {
+        if own || client.session.is_some() && client.twin.is_stale(now.at, age) {
             client.gets.push(Get { asked: None, sent: None, until, tell: true });
         }
         self.ask_cloud(id);

@@ -9,15 +9,6 @@ use serde_json::Value;
 
 pub(super) use self::passing::Passing;
 
-/// Reads a route as it stands in the twin of `$edgeHub`: a text, or an object with `route`, `priority` and
-/// `timeToLiveSecs`. Nothing is done with it.
-///
-/// # Errors
-/// With the reason that edgeHub would report, when it would refuse the route.
-pub fn check_route(route: &Value) -> Result<(), String> {
-    Route::read(route).map(drop)
-}
-
 /// Where a message goes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Sink {
@@ -170,6 +161,7 @@ fn find_into(text: &str) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -238,6 +230,21 @@ mod tests {
         ] {
             let error = Route::read(&route).expect_err(&route.to_string());
             assert!(error.contains(reason), "{route}: {error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_sequence_of_pieces_panics(
+            pieces in prop::collection::vec(prop::sample::select(vec![
+                "FROM", "from ", "/messages/*", "/messages/modules/m/outputs/o", " WHERE ", " INTO ", "$upstream", "'", "\"", "é", "\u{3000}",
+                "BrokeredEndpoint", "(", ")", "/modules/m/inputs/i", "a = 1", "AND", "/", " ",
+            ]), 0..16),
+        ) {
+            let text = pieces.concat();
+            let plain = Route::read(&json!(text)).map(|route| route.sink);
+            let rich = Route::read(&json!({"route": text, "priority": 9})).map(|route| route.sink);
+            prop_assert_eq!(plain, rich);
         }
     }
 }
