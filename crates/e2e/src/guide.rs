@@ -101,7 +101,7 @@ fn here_document(command: &str) -> Option<String> {
 
 fn script(page: &str, before: &str, blocks: &[Block]) -> String {
     let mut script = String::from(
-        "set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null || true; wait 2>/dev/null || true' EXIT\n\
+        "set -euo pipefail\ntrap 'for job in $(jobs -p); do kill -- \"-$job\" 2>/dev/null || true; done; wait 2>/dev/null || true' EXIT\n\
          stays() { for _ in $(seq 600); do grep -qF -- \"$2\" \"$1\" 2>/dev/null && return; kill -0 $! || break; sleep 0.1; done\n\
          cat \"$1\" >&2; echo \"never printed: $2\" >&2; exit 1; }\n",
     );
@@ -113,7 +113,9 @@ fn script(page: &str, before: &str, blocks: &[Block]) -> String {
             let _ = match &block.manner {
                 Manner::Stays(text) if at == last => {
                     let log = format!("stays-{}.log", block.line);
-                    writeln!(script, "{{ {command}\n}} > {log} 2>&1 &\nstays {log} {}", quoted(text))
+                    // A process group of its own, so that all that it has started ends with it.
+                    let start = format!("set -m\n{{ {command}\n}} > {log} 2>&1 &\nset +m");
+                    writeln!(script, "{start}\nstays {log} {}", quoted(text))
                 }
                 _ => writeln!(script, "{command}"),
             };
