@@ -115,6 +115,14 @@ impl Hooks {
     }
 }
 
+/// Whether a hook could be called, as far as that shows without calling it.
+pub(crate) fn look(target: &HookTarget) -> Result<(), String> {
+    match target {
+        HookTarget::Webhook(webhook) => webhook::look(webhook).map_err(|failed| failed.why().to_owned()),
+        HookTarget::Command(words) => command::look(words),
+    }
+}
+
 /// A hook's words as we show them: one line of bounded length.
 fn tamed(said: &str) -> String {
     let line = said.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();

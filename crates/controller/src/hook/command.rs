@@ -1,4 +1,6 @@
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -35,6 +37,20 @@ pub(super) async fn call(words: &[String], time: Duration, event: &Event, hook: 
         Ok(Err(error)) => Err(Failed::Passing(format!("{program} cannot be waited for: {error}"))),
         Err(_) => Err(Failed::Passing(format!("{program} was killed: it ran longer than {} ms", time.as_millis()))),
     }
+}
+
+/// Whether there is such a program, as a call would find it.
+pub(super) fn look(words: &[String]) -> Result<(), String> {
+    let program = words.first().map_or("", String::as_str);
+    let may_run =
+        |path: &Path| path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = if program.contains('/') {
+        may_run(Path::new(program))
+    } else {
+        std::env::split_paths(&path).any(|folder| may_run(&folder.join(program)))
+    };
+    if found { Ok(()) } else { Err(format!("there is no program {program} that may be run")) }
 }
 
 async fn to_the_end(mut child: Child, event: &Event, hook: &str) -> std::io::Result<(ExitStatus, String)> {

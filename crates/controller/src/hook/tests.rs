@@ -298,3 +298,19 @@ async fn hooks_of_a_pool_are_called_one_at_a_time() {
     let both = tokio::join!(hooks.ask(&event), hooks.ask(&event));
     assert_eq!(both, (Verdict::Go, Verdict::Go));
 }
+
+#[test]
+fn what_a_call_would_lack_is_seen_beforehand() {
+    let command = |program: &str| look(&HookTarget::Command(vec![program.to_owned()]));
+    assert_eq!((command("sh"), command("/bin/sh")), (Ok(()), Ok(())));
+    for program in ["/no/such/program", "no-such-program", "/etc/passwd", "/"] {
+        assert_eq!(command(program), Err(format!("there is no program {program} that may be run")));
+    }
+    let address = || Address::Here("https://hooks.example.com/ha".to_owned());
+    let webhook = |address, secret| look(&HookTarget::Webhook(WebhookConfig { address, secret, ca_file: None }));
+    assert_eq!(webhook(address(), None), Ok(()));
+    let place = SecretPlace::File("/no/such/file".into());
+    let secret = SecretHeader { name: "Authorization".to_owned(), place: place.clone() };
+    assert!(webhook(address(), Some(secret)).is_err_and(|why| why.contains("no secret in the file /no/such/file")));
+    assert!(webhook(Address::Secret(place), None).is_err_and(|why| why.contains("no address in the file")));
+}

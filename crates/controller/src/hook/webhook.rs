@@ -31,6 +31,13 @@ pub(super) async fn call(config: &WebhookConfig, time: Duration, event: &CloudEv
     tokio::time::timeout(time, sent).await.unwrap_or_else(|_| Err(late()))
 }
 
+/// Whether everything that a call needs can be read.
+pub(super) fn look(config: &WebhookConfig) -> Result<(), Failed> {
+    let host = address(config)?.host_str().unwrap_or_default().to_owned();
+    secret(config)?;
+    client(config, &host).map(drop)
+}
+
 /// Whether events may be sent there; why not, and what to try.
 pub(crate) fn check_address(address: &str) -> Result<Url, (String, &'static str)> {
     let hint = "such as https://hooks.example.com/ha; http is for receivers on this machine";

@@ -6,6 +6,7 @@ mod configuration;
 mod control;
 mod credentials;
 mod deployments;
+mod hooks;
 mod keys;
 mod members;
 mod reach;
@@ -140,6 +141,9 @@ pub async fn run(config: Result<Config, Refused>, offline: bool, told: impl FnMu
     };
     for pool in &config.pools {
         inspection.note(rto::CHECK.on(Some(pool.name.to_string()), rto::check(pool, &config)));
+        for hook in &pool.hooks {
+            inspection.note(hooks::CHECK.on(Some(format!("{}/{}", pool.name, hook.name)), hooks::check(hook)));
+        }
     }
     let hub = credentials::check(&config);
     let found =
