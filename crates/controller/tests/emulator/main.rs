@@ -3,5 +3,6 @@
 mod bench;
 mod faults;
 mod operate;
+mod parents;
 mod records;
 mod story;
