@@ -52,17 +52,13 @@ impl Emulator {
         let access = access(&options, secrets.policies.clone(), &secrets.token_key)?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let place = Place {
-            host: options.host_names.first().map_or("localhost", String::as_str).to_owned(),
             port: https_addr.port(),
             ca_pem: identity.ca_pem.clone(),
             policies: secrets.policies,
-            size: options.throttling.map(|throttling| throttling.size()),
-            disable_local_auth: options.disable_local_auth,
             tasks: tasks.clone(),
             stop: stop.clone(),
         };
-        let events = Events::open(options.events.clone(), options.control_plane.clone(), &hub, place);
-        let events = events.map_err(Error::Option)?;
+        let events = Events::open(&options, &hub, place).map_err(Error::Option)?;
         let transfers = Transfers::open(options.blob_dir.as_deref())?;
         let shell = Shell::new(hub, access, events).with_connect_rate(options.connect_rate);
         let shell = Arc::new(shell.with_transfers(transfers));
@@ -70,8 +66,7 @@ impl Emulator {
         let log = journal.map(|journal| shell.keep(journal)).transpose()?;
         // Tells of the identities that were made before there was anybody to listen.
         shell.act(|_, _| ());
-        let control_token = options.control_token.clone();
-        let control_token = control_token.unwrap_or(secrets.control_token);
+        let control_token = options.control_token.clone().unwrap_or(secrets.control_token);
         let app = App { shell: Arc::clone(&shell), control_token: control_token.clone().into(), stop: stop.clone() };
         let signpost = Signpost {
             names: identity.names,

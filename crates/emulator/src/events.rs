@@ -12,10 +12,10 @@ use tokio_util::task::TaskTracker;
 use crate::access::Policies;
 use crate::event_grid::{EventGrid, EventSubscription, Settings};
 use crate::hub::{Event, Hub, Id, Kind};
-use crate::management::{Beginning, ControlPlane, Management};
+use crate::management::{Beginning, Management};
+use crate::options::Options;
 use crate::routing::{Endpoint, Endpoints, Message};
 use crate::shell::{EVENT_SUBSCRIPTIONS, RESOURCE};
-use crate::throttle::Size;
 use crate::webhook::Webhooks;
 
 /// Lines that a slow reader of the tail may fall behind.
@@ -54,17 +54,11 @@ impl Default for EventOptions {
 /// What the surroundings give.
 #[derive(Debug)]
 pub(crate) struct Place {
-    /// The hub's first name.
-    pub(crate) host: String,
     /// The port of REST.
     pub(crate) port: u16,
     pub(crate) ca_pem: String,
     /// The hub's policies unless others were written.
     pub(crate) policies: Policies,
-    /// The size that the hub is to have, if any.
-    pub(crate) size: Option<Size>,
-    /// Whether signatures of policies are turned off.
-    pub(crate) disable_local_auth: bool,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
 }
@@ -95,15 +89,14 @@ impl Events {
     ///
     /// # Errors
     /// When routes do not compile, or a subscription makes no sense.
-    pub(crate) fn open(
-        options: EventOptions,
-        control_plane: ControlPlane,
-        hub: &Hub,
-        place: Place,
-    ) -> Result<Self, String> {
-        let Place { host, port, ca_pem, policies, size, disable_local_auth, tasks, stop } = place;
+    pub(crate) fn open(options: &Options, hub: &Hub, place: Place) -> Result<Self, String> {
+        let Place { port, ca_pem, policies, tasks, stop } = place;
+        let host = options.host_names.first().map_or("localhost", String::as_str).to_owned();
         let base_url = format!("https://{host}:{port}");
         let kept = |name| hub.kept_beside(name).cloned();
+        let (control_plane, disable_local_auth) = (options.control_plane.clone(), options.disable_local_auth);
+        let size = options.throttling.map(|throttling| throttling.size());
+        let options = options.events.clone();
         if !(options.retry_scale.is_finite() && (0.0..=1000.0).contains(&options.retry_scale)) {
             return Err("the scale of event retries must be a number from 0 to 1000".to_owned());
         }
@@ -190,7 +183,8 @@ impl Events {
         };
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let event_grid = Arc::new(EventGrid::new(settings, Arc::default(), tasks, stop));
-        let (plane, host, now) = (ControlPlane::default(), "localhost".to_owned(), Timestamp::UNIX_EPOCH);
+        let (plane, host, now) =
+            (crate::management::ControlPlane::default(), "localhost".to_owned(), Timestamp::UNIX_EPOCH);
         let beginning = Beginning { routing: None, local: Vec::new(), size: None, disable_local_auth: false, policies };
         let management = Management::new(plane, host, beginning, None, now).expect("a hub");
         let tail = broadcast::Sender::new(TAIL_MAX);
