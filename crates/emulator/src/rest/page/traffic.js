@@ -4,23 +4,29 @@ const LINES_MAX = 200;
 const AGAIN_AFTER_MS = 2000;
 const traffic = { lines: 0, missed: 0, paused: false, following: false, held: [] };
 
-function shorten(value) {
-  const text = typeof value === "string" ? value : JSON.stringify(value);
-  return text === undefined ? "" : text;
+const SHOWN_MAX = 60;
+
+// What is long is behind its beginning.
+function folded(text) {
+  if (text.length <= SHOWN_MAX) return element("span", text);
+  const details = element("details");
+  details.append(element("summary", text.slice(0, SHOWN_MAX) + "…"), element("pre", text, { tabindex: "0" }));
+  return details;
 }
 
 function bodyOf(line) {
-  const text = line.bodyBase64 !== undefined ? "base64: " + line.bodyBase64 : shorten(line.body);
-  if (text.length <= 80) return element("span", text);
-  const details = element("details");
-  details.append(element("summary", text.slice(0, 80) + "…"), element("pre", text, { tabindex: "0" }));
-  return details;
+  if (line.bodyBase64 !== undefined) return "base64: " + line.bodyBase64;
+  return typeof line.body === "string" ? line.body : JSON.stringify(line.body) || "";
 }
 
 function lineRow(line) {
   const from = line.module ? line.device + "/" + line.module : line.device;
-  const properties = Object.entries(line.properties || {}).map(([name, value]) => name + "=" + value).join(", ");
-  const made = row(line.at.replace("T", " "), line.kind, from, line.endpoint || "none", properties, bodyOf(line));
+  const properties = Object.entries(line.properties || {});
+  // What the notice is about stands first: the rest is the same for all.
+  properties.sort(([left], [right]) => (right === "opType") - (left === "opType"));
+  const told = properties.map(([name, value]) => name + "=" + value).join(", ");
+  const time = element("time", line.at.slice(11, 23), { datetime: line.at, title: line.at });
+  const made = row(time, line.kind, from, line.endpoint || "none", folded(told), folded(bodyOf(line)));
   made.line = line;
   return made;
 }
