@@ -10,7 +10,7 @@ use ha_core::holder::{Holder, HolderAnswer, HolderEffect, HolderFact, HolderSett
 use ha_core::ids::{BootId, CallId, MemberId};
 use ha_core::messages::HolderState;
 use ha_core::time::{Millis, Time, WallTime};
-use ha_protocol::key::MemberKey;
+use ha_protocol::key::KeyRing;
 use ha_protocol::method::{self, Reply, STATUS_OK};
 use ha_protocol::twin::{Reported, decode_desired, reported_patch};
 use serde_json::{Value, json};
@@ -76,7 +76,7 @@ struct Agent {
     member: MemberId,
     boot: BootId,
     holder: Holder,
-    key: Option<MemberKey>,
+    keys: KeyRing,
     gate: GateHandle,
     link: LinkHandle,
     /// Calls that the holder has not answered.
@@ -113,7 +113,7 @@ impl Agent {
         let probes = probe::start(&settings.probes, &active_rx, &probe_interval_rx, opinions);
         Self {
             holder: Holder::new(HolderSettings::one_grantor(settings.gate.stop), boot.clone(), run),
-            key: None,
+            keys: KeyRing::default(),
             gate,
             link,
             calls: BTreeMap::new(),
@@ -239,7 +239,7 @@ impl Agent {
     fn called(&mut self, call: &Call) {
         let payload = if call.payload.is_empty() { Ok(Value::Null) } else { serde_json::from_slice(&call.payload) };
         let payload = payload.unwrap_or(Value::Null);
-        match method::decode(&self.member, self.key.as_ref(), &self.settings.pool, &call.method, &payload) {
+        match method::decode(&self.member, &self.keys, &self.settings.pool, &call.method, &payload) {
             Ok((request, hold)) => {
                 self.calls_seen += 1;
                 let id = CallId(self.calls_seen);
@@ -273,10 +273,13 @@ impl Agent {
             tracing::error!(twin = %pool, ours = %self.settings.pool, "the twin is meant for another pool's agent");
             return;
         }
-        if self.key != desired.key {
-            let word = if desired.key.is_some() { "has come" } else { "is gone: all calls are refused" };
-            tracing::info!("the key of this member {word}");
-            self.key = desired.key;
+        if self.keys != desired.keys {
+            self.keys = desired.keys;
+            match self.keys.taken().count() {
+                0 => tracing::warn!("the key of this member is gone: all calls are refused"),
+                1 => tracing::info!("the key of this member has come"),
+                _ => tracing::info!("the key of this member is being changed: the old and the new one are taken"),
+            }
         }
         let (settings, ignored) = TwinSettings::read(&desired.settings);
         if !ignored.is_empty() {

@@ -48,6 +48,7 @@ pub(crate) enum Command {
     Resume(commands::resume::Args),
     Maintenance(commands::maintenance::Args),
     Parents(commands::parents::Args),
+    RotateKeys(commands::rotate_keys::Args),
     Estimate(commands::estimate::Args),
     Check(commands::check::Args),
     Config(commands::config::Args),

@@ -16,6 +16,7 @@ pub(crate) mod parents;
 pub(crate) mod pause;
 pub(crate) mod reference;
 pub(crate) mod resume;
+pub(crate) mod rotate_keys;
 pub(crate) mod run;
 pub(crate) mod show;
 pub(crate) mod switchover;
@@ -58,6 +59,7 @@ async fn run_async(command: Command, printer: &Printer) -> Result<Exit> {
         Command::Resume(args) => resume::run(args, printer).await,
         Command::Maintenance(args) => maintenance::run(args, printer).await,
         Command::Parents(args) => parents::run(args, printer).await,
+        Command::RotateKeys(args) => rotate_keys::run(args, printer).await,
         Command::Estimate(args) => estimate::run(args, printer).await,
         Command::Check(args) => check::run(args, printer).await,
         Command::Config(args) => config::run(args, printer).await,

@@ -7,7 +7,9 @@ mod active;
 mod ask;
 pub mod check;
 mod report;
+mod rotate;
 
 pub use self::active::{Active, NotActive, wait_active};
 pub use self::ask::{AskError, ask, wait_settled};
 pub use self::report::{FollowerReport, MemberReport, PoolReport, members_of, report};
+pub use self::rotate::{KeyChange, NotRotated, key_stage, rotate_key};

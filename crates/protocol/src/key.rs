@@ -54,6 +54,32 @@ impl fmt::Debug for MemberKey {
     }
 }
 
+/// The keys that lie in an agent's twin.
+///
+/// Requests are made with the current one. An agent takes the others too, so that a key can be changed
+/// while leases go on: see [`crate::rotation`].
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct KeyRing {
+    /// The key that requests are made with.
+    pub current: Option<MemberKey>,
+    /// The key that is to become the current one.
+    pub next: Option<MemberKey>,
+    /// The key that was the current one, for whoever has not heard of the change.
+    pub previous: Option<MemberKey>,
+}
+
+impl KeyRing {
+    /// A ring with one key.
+    pub const fn of(current: MemberKey) -> Self {
+        Self { current: Some(current), next: None, previous: None }
+    }
+
+    /// The keys that an agent takes.
+    pub fn taken(&self) -> impl Iterator<Item = &MemberKey> {
+        [&self.current, &self.next, &self.previous].into_iter().flatten()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -12,6 +12,7 @@ pub mod control;
 pub mod guard;
 pub mod key;
 pub mod method;
+pub mod rotation;
 pub mod twin;
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod evidence;
 mod keys;
 mod mirror;
 mod records;
+mod rotation;
 mod select;
 
 use std::time::Duration;

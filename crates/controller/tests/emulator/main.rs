@@ -5,4 +5,5 @@ mod faults;
 mod operate;
 mod parents;
 mod records;
+mod rotation;
 mod story;

@@ -120,7 +120,7 @@ async fn a_key_is_installed_once_and_by_the_controller_alone() {
 
 async fn key_of(bench: &Bench) -> Option<String> {
     let twin = bench.twin("edge-a", Some("ha-agent")).await;
-    decode_desired(&Value::Object(twin.properties.desired.0)).key.map(|key| key.to_base64())
+    decode_desired(&Value::Object(twin.properties.desired.0)).keys.current.map(|key| key.to_base64())
 }
 
 #[tokio::test(flavor = "multi_thread")]

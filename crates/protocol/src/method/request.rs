@@ -9,7 +9,7 @@ use super::auth::Signed;
 use super::{GRANT, HELLO, HOLD_MAX, REVOKE};
 use crate::VERSION;
 use crate::error::Error;
-use crate::key::MemberKey;
+use crate::key::{KeyRing, MemberKey};
 use crate::read::{Fields, Kind, NAME_MAX, Reader, flag, name, number, pool as pool_name, version, whole};
 use crate::text;
 
@@ -46,11 +46,11 @@ pub fn encode(
 
 /// The request in a direct method, and how long its answer may be kept back.
 ///
-/// Nothing is believed before the HMAC has been verified; what fails before that tells the caller about
+/// Nothing is believed before the HMAC has been verified with one of `keys`; what fails before that tells the caller about
 /// his own request alone. Answer an error with [`super::encode_error`].
 pub fn decode(
     member: &MemberId,
-    key: Option<&MemberKey>,
+    keys: &KeyRing,
     pool: &PoolName,
     method: &str,
     payload: &Value,
@@ -61,7 +61,9 @@ pub fn decode(
         REVOKE => revoke,
         _ => return Err(Error::UnknownMethod),
     };
-    let key = key.ok_or(Error::NoKey)?;
+    if keys.taken().next().is_none() {
+        return Err(Error::NoKey);
+    }
     let reader = Reader::new(HINT);
     let body = reader.root(method, payload).and_then(|fields| {
         let request = common(&fields).and_then(|common| read(common, &fields));
@@ -75,10 +77,10 @@ pub fn decode(
     if asked != *pool {
         return Err(Error::OtherPool { ours: pool.clone() });
     }
-    if !(Signed { member, pool, request: &request, hold }.verify(key, &auth)) {
-        return Err(Error::BadAuth);
-    }
-    Ok((request, hold))
+    let signed = Signed { member, pool, request: &request, hold };
+    // Every key is tried, so that the time taken does not tell which one it was.
+    let good = keys.taken().fold(false, |good, key| good | signed.verify(key, &auth));
+    if good { Ok((request, hold)) } else { Err(Error::BadAuth) }
 }
 
 pub(super) fn method_of(request: &Request) -> &'static str {

@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::arbitrary::{any_json, number, pool, sentence};
-use crate::key::MemberKey;
+use crate::key::{KeyRing, MemberKey};
 
 const KEY: MemberKey = MemberKey::from_bytes([7; 32]);
+const RING: KeyRing = KeyRing::of(KEY);
 
 fn press() -> PoolName {
     "press_1".parse().expect("a pool name")
@@ -51,21 +52,21 @@ fn a_grant_looks_like_this() {
 fn the_grantor_may_be_left_out() {
     let (method, mut body) = encode(&edge(), &KEY, &press(), &a_grant(), Millis(4_000));
     body.as_object_mut().expect("an object").remove("grantor");
-    assert_eq!(decode(&edge(), Some(&KEY), &press(), method, &body), Ok((a_grant(), Millis(4_000))));
+    assert_eq!(decode(&edge(), &RING, &press(), method, &body), Ok((a_grant(), Millis(4_000))));
 }
 
 #[test]
 fn fields_of_later_versions_are_left_alone() {
     let (method, mut body) = encode(&edge(), &KEY, &press(), &a_grant(), Millis::ZERO);
     body["colour"] = json!("green");
-    assert!(decode(&edge(), Some(&KEY), &press(), method, &body).is_ok());
+    assert!(decode(&edge(), &RING, &press(), method, &body).is_ok());
 }
 
-fn check_refused(method: &str, key: Option<&MemberKey>, pool: &str, change: impl FnOnce(&mut Value), expected: Expect) {
+fn check_refused(method: &str, keys: &KeyRing, pool: &str, change: impl FnOnce(&mut Value), expected: Expect) {
     let (_, mut body) = encode(&edge(), &KEY, &press(), &a_grant(), Millis::ZERO);
     change(&mut body);
     let pool = pool.parse().expect("a pool name");
-    let error = decode(&edge(), key, &pool, method, &body).expect_err("should be refused");
+    let error = decode(&edge(), keys, &pool, method, &body).expect_err("should be refused");
     let (status, answer) = encode_error(&error);
     expected.assert_eq(&format!("{status} {}", answer["error"].as_str().expect("a text")));
 }
@@ -74,28 +75,28 @@ fn check_refused(method: &str, key: Option<&MemberKey>, pool: &str, change: impl
 fn refusals_say_why() {
     check_refused(
         "haDance",
-        Some(&KEY),
+        &RING,
         "press_1",
         |_| {},
         expect![[r#"404 no method of this agent; update it to the controller's version"#]],
     );
     check_refused(
         GRANT,
-        None,
+        &KeyRing::default(),
         "press_1",
         |_| {},
         expect![[r#"503 no key has reached this agent yet; it comes with the module twin, try again in a moment"#]],
     );
     check_refused(
         GRANT,
-        Some(&KEY),
+        &RING,
         "press_2",
         |_| {},
         expect![[r#"404 this agent serves the pool press_2; check which module the controller calls"#]],
     );
     check_refused(
         GRANT,
-        Some(&MemberKey::from_bytes([8; 32])),
+        &KeyRing::of(MemberKey::from_bytes([8; 32])),
         "press_1",
         |_| {},
         expect![[
@@ -104,7 +105,7 @@ fn refusals_say_why() {
     );
     check_refused(
         GRANT,
-        Some(&KEY),
+        &RING,
         "press_1",
         |body| *body = json!([1]),
         expect![[
@@ -113,7 +114,7 @@ fn refusals_say_why() {
     );
     check_refused(
         GRANT,
-        Some(&KEY),
+        &RING,
         "press_1",
         |body| {
             body["term"] = json!(-3);
@@ -257,20 +258,20 @@ proptest! {
     #[test]
     fn requests_survive(request in request(), pool in pool(), hold in 0..=HOLD_MAX.0) {
         let (method, body) = encode(&edge(), &KEY, &pool, &request, Millis(hold));
-        prop_assert_eq!(decode(&edge(), Some(&KEY), &pool, method, &body), Ok((request, Millis(hold))));
+        prop_assert_eq!(decode(&edge(), &RING, &pool, method, &body), Ok((request, Millis(hold))));
     }
 
     #[test]
     fn no_changed_request_is_believed(request in request(), hold in 0..=HOLD_MAX.0) {
         let (method, body) = encode(&edge(), &KEY, &press(), &request, Millis(hold));
         for (name, changed) in changed(&body) {
-            prop_assert!(decode(&edge(), Some(&KEY), &press(), method, &changed).is_err(), "{} was not covered", name);
+            prop_assert!(decode(&edge(), &RING, &press(), method, &changed).is_err(), "{} was not covered", name);
         }
-        prop_assert_eq!(decode(&MemberId::new("edge-b"), Some(&KEY), &press(), method, &body), Err(Error::BadAuth));
+        prop_assert_eq!(decode(&MemberId::new("edge-b"), &RING, &press(), method, &body), Err(Error::BadAuth));
         let longer: PoolName = "press_1x".parse().expect("a pool name");
         let mut moved = body.clone();
         moved["pool"] = json!("press_1x");
-        prop_assert_eq!(decode(&edge(), Some(&KEY), &longer, method, &moved), Err(Error::BadAuth));
+        prop_assert_eq!(decode(&edge(), &RING, &longer, method, &moved), Err(Error::BadAuth));
     }
 
     #[test]
@@ -282,7 +283,7 @@ proptest! {
             }
         }
         for other in [HELLO, GRANT, REVOKE].into_iter().filter(|other| *other != method) {
-            prop_assert_eq!(decode(&edge(), Some(&KEY), &press(), other, &body), Err(Error::BadAuth));
+            prop_assert_eq!(decode(&edge(), &RING, &press(), other, &body), Err(Error::BadAuth));
         }
     }
 
@@ -294,7 +295,7 @@ proptest! {
     #[test]
     fn no_json_panics(json in any_json(), status in prop_oneof![Just(200), any::<i64>()]) {
         for method in [HELLO, GRANT, REVOKE, "other"] {
-            prop_assert!(decode(&edge(), Some(&KEY), &press(), method, &json).is_err());
+            prop_assert!(decode(&edge(), &RING, &press(), method, &json).is_err());
         }
         prop_assert!(decode_reply(status, &json).is_err());
     }
@@ -305,7 +306,7 @@ proptest! {
             let names: Vec<String> = body.as_object().expect("an object").keys().cloned().collect();
             body[field.get(&names).as_str()] = value.clone();
             for method in [HELLO, GRANT, REVOKE] {
-                let _ = decode(&edge(), Some(&KEY), &press(), method, &body);
+                let _ = decode(&edge(), &RING, &press(), method, &body);
             }
             let _ = decode_reply(200, &body);
         }

@@ -5,7 +5,7 @@ use ha_core::ids::{PoolName, Term};
 use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Problem};
-use crate::key::MemberKey;
+use crate::key::{KeyRing, MemberKey};
 use crate::merge::{hub_size, remove_all_vanished};
 use crate::read::{Fields, Kind, Reader, flag, number, pool, version};
 use crate::{HA, VERSION};
@@ -24,8 +24,8 @@ pub struct Desired {
     pub pool: Option<PoolName>,
     /// The flag. It can close the gate, never open it.
     pub flag: Option<Flag>,
-    /// The key that requests are made with.
-    pub key: Option<MemberKey>,
+    /// The keys that the agent takes.
+    pub keys: KeyRing,
     /// Settings, for the agent to read as it reads its file.
     pub settings: Map<String, Value>,
     /// What makes no sense, and was read as if it were absent.
@@ -68,7 +68,11 @@ fn parts(fields: &Fields<'_>) -> Desired {
     Desired {
         pool: fields.take("pool", &pool()),
         flag: read_flag(fields),
-        key: fields.take("key", &key()),
+        keys: KeyRing {
+            current: fields.take("key", &key()),
+            next: fields.take("next_key", &key()),
+            previous: fields.take("previous_key", &key()),
+        },
         settings: fields.take("settings", &settings()).unwrap_or_default(),
         nonsense: Vec::new(),
     }

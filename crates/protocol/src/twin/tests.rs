@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::*;
 use crate::Error;
 use crate::arbitrary::{any_json, number, pool, sentence};
-use crate::key::MemberKey;
+use crate::key::{KeyRing, MemberKey};
 use crate::merge::merged;
 
 const KEY: MemberKey = MemberKey::from_bytes([7; 32]);
@@ -42,7 +42,7 @@ fn an_agents_twin_looks_like_this() {
     .assert_eq(&format!("{desired:#}"));
     let read = decode_desired(&desired);
     assert_eq!(read.nonsense, []);
-    assert_eq!(read.key, Some(KEY));
+    assert_eq!(read.keys, KeyRing::of(KEY));
     assert_eq!(read.flag, Some(Flag { active: true, term: Term(7) }));
 }
 
@@ -68,7 +68,7 @@ fn check(ha: Value, expected: Expect) {
     let parts = [
         ("pool", read.pool.is_some()),
         ("flag", read.flag.is_some()),
-        ("key", read.key.is_some()),
+        ("key", read.keys.current.is_some()),
         ("settings", !read.settings.is_empty()),
     ];
     let good: Vec<&str> = parts.into_iter().filter(|(_, good)| *good).map(|(name, _)| name).collect();
@@ -230,7 +230,7 @@ proptest! {
         let install = install_patch(&Value::Null, &pool, &KEY, &Map::new()).expect("fits");
         let read = decode_desired(&merged(&install, &flag_patch(&pool, flag)));
         let expected =
-            Desired { pool: Some(pool), flag: Some(flag), key: Some(KEY), settings: Map::new(), nonsense: Vec::new() };
+            Desired { pool: Some(pool), flag: Some(flag), keys: KeyRing::of(KEY), settings: Map::new(), nonsense: Vec::new() };
         prop_assert_eq!(read, expected);
     }
 
@@ -265,7 +265,7 @@ proptest! {
         let install = install_patch(&Value::Null, &press(), &KEY, &Map::new()).expect("fits");
         let mut desired = merged(&install, &flag_patch(&press(), Flag { active: true, term: Term(7) }));
         desired["ha"][field] = value;
-        prop_assert_eq!(decode_desired(&desired).key, Some(KEY));
+        prop_assert_eq!(decode_desired(&desired).keys.current, Some(KEY));
     }
 
     #[test]

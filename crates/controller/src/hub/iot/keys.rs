@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use ha_core::seen::CallFailure;
 use ha_iothub::Client;
 use ha_protocol::key::MemberKey;
-use ha_protocol::twin::{decode_desired, install_patch};
+use ha_protocol::twin::{Desired, decode_desired, install_patch};
 use ha_wire::twin::TwinPatch;
 use ha_wire::{IfMatch, Twin};
 use serde_json::Value;
@@ -60,20 +60,25 @@ async fn read_or_install(client: &Client, seat: &Seat, missing: Missing) -> Resu
     let twin = client.twin(device, module, &record_call()).await.map_err(|e| call_failure(&e))?;
     let desired = Value::Object(twin.properties.desired.without_system_fields());
     let read = decode_desired(&desired);
-    if let Some(other) = read.pool.as_ref().filter(|pool| **pool != seat.pool) {
-        let why = format!(
-            "the twin of {} says that it serves the pool {other}: remove the key ha from its desired properties to let it serve {}",
-            seat.agent_module, seat.pool
-        );
+    if let Some(why) = serves_another(seat, &read) {
         return Err(CallFailure::Rejected(why));
     }
-    match (read.key, missing) {
+    match (read.keys.current, missing) {
         (Some(key), _) => Ok(Some(key)),
         (None, Missing::Fail) => {
             Err(CallFailure::Rejected("no key has been installed yet: a running controller does it".to_owned()))
         }
         (None, Missing::Install) => install(client, seat, &twin, &desired, &read.settings).await,
     }
+}
+
+/// Why this twin is none of ours, if it says that it belongs to another pool.
+pub(super) fn serves_another(seat: &Seat, read: &Desired) -> Option<String> {
+    let other = read.pool.as_ref().filter(|pool| **pool != seat.pool)?;
+    Some(format!(
+        "the twin of {} says that it serves the pool {other}: remove the key ha from its desired properties to let it serve {}",
+        seat.agent_module, seat.pool
+    ))
 }
 
 async fn install(

@@ -1,3 +1,4 @@
+use ha_protocol::rotation;
 use ha_protocol::twin::decode_desired;
 use serde_json::Value;
 
@@ -19,10 +20,13 @@ pub(super) async fn check(hub: &IotHub, seat: &Seat) -> (bool, Outcome) {
         let hint = "remove the key ha from the module twin's desired properties to let it serve this pool";
         return (false, Outcome::error(format!("it serves the pool {other}"), hint));
     }
-    let keyed = desired.key.is_some();
+    let keyed = desired.keys.current.is_some();
     let outcome = match desired.nonsense.first() {
         Some(problem) => {
             Outcome::warning(problem.to_string(), "remove the key ha from the module twin's desired properties")
+        }
+        None if keyed && rotation::Stage::of(&desired.keys) != rotation::Stage::Settled => {
+            Outcome::warning("it is being changed", "`iotedge-ha rotate-keys` finishes a change that was broken off")
         }
         None if keyed => Outcome::ok("there is one"),
         None => Outcome::warning("there is none yet", "a running controller installs it"),
