@@ -3,6 +3,7 @@
 //! A configuration is taken whole or refused whole. Every refusal names the place, shows the line and
 //! says what to try; every value knows where it came from.
 
+pub mod edit;
 mod file;
 mod hook;
 mod identity;
@@ -49,6 +50,9 @@ pub struct Config {
     pub pools: Vec<PoolConfig>,
     /// Each value and where it came from.
     pub settings: Vec<Setting>,
+    /// What was given outside the file, to read the file again in the same way.
+    #[serde(skip)]
+    pub overrides: Vec<Override>,
 }
 
 /// How to reach the hub.
@@ -133,10 +137,20 @@ pub fn load(path: &Path, overrides: &[Override]) -> Result<Config, Refused> {
 
 /// Checks a configuration that is already in memory; `path` is for messages and relative paths.
 pub fn parse(path: &Path, text: &str, overrides: &[Override]) -> Result<Config, Refused> {
+    let config = parse_unfinished(path, text, overrides)?;
+    if config.pools.is_empty() {
+        return Err(Refused::because(vec![resolve::no_pool(&problem::Source::new(path, text))]));
+    }
+    Ok(config)
+}
+
+/// The same for a configuration that may have no pool yet.
+pub fn parse_unfinished(path: &Path, text: &str, overrides: &[Override]) -> Result<Config, Refused> {
     let source = problem::Source::new(path, text);
     let mut raw = file::read(&source)?;
     let mut problems = overrides::apply(&mut raw, overrides);
     let config = resolve::resolve(&source, &raw, &mut problems);
+    let config = Config { overrides: overrides.to_vec(), ..config };
     if problems.is_empty() { Ok(config) } else { Err(Refused::because(problems)) }
 }
 

@@ -26,21 +26,19 @@ pub(super) fn resolve(source: &Source<'_>, raw: &RawFile, problems: &mut Vec<Pro
     let mut r = Resolver { source, problems, settings: Vec::new() };
     let hub = r.hub(raw);
     let controller = r.controller(raw);
-    if raw.pool.is_empty() {
-        let reason = "there is no pool";
-        r.complain(
-            &Origin::File(0..0),
-            reason,
-            "add one: [[pool]] with name = \"press_1\" and members = [\"edge-a\", \"edge-b\"]",
-        );
-    }
     let mut pools = Vec::new();
     let mut seen = BTreeMap::new();
     for pool in &raw.pool {
         pools.extend(r.pool(raw, pool, &mut seen));
     }
     let settings = r.settings;
-    Config { path: source.path.to_owned(), hub, controller, pools, settings }
+    Config { path: source.path.to_owned(), hub, controller, pools, settings, overrides: Vec::new() }
+}
+
+/// Nothing can be run without a pool.
+pub(super) fn no_pool(source: &Source<'_>) -> Problem {
+    let hint = "add one: [[pool]] with name = \"press_1\" and members = [\"edge-a\", \"edge-b\"]";
+    Problem::of(source, &Origin::File(0..0), "there is no pool", hint)
 }
 
 struct Resolver<'a> {
