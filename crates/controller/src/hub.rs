@@ -99,8 +99,8 @@ pub trait Hub: Send + Sync + 'static {
     /// The devices that a query condition finds. The answer may lag behind by half an hour.
     fn select(&self, condition: &str) -> impl Future<Output = Result<Vec<MemberId>, Error>> + Send;
 
-    /// Whether a device exists. Never lags.
-    fn exists(&self, member: &MemberId) -> impl Future<Output = Result<bool, Error>> + Send;
+    /// Whether a device may fit a query condition: not if it does not exist, nor if its own twin says that it does not. Never lags.
+    fn may_fit(&self, member: &MemberId, condition: &str) -> impl Future<Output = Result<bool, Error>> + Send;
 
     /// Reads a device's place among gateways, and if `may` says so of it, makes the gateway of that scope its only parent.
     /// Gives the place as it was before; `None`: there is no such device.

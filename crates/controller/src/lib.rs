@@ -11,4 +11,5 @@ pub mod hub;
 pub mod operate;
 pub mod parents;
 pub mod run;
+pub mod selection;
 pub mod store;

@@ -9,6 +9,7 @@ pub(crate) mod follow;
 mod members;
 mod pool;
 mod reassertion;
+mod revision;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,7 +30,7 @@ use self::pool::PoolTask;
 pub(crate) use self::pool::evidence;
 pub(crate) use self::reassertion::explain as explain_reassertions;
 use crate::clock::Clock;
-use crate::config::{Config, PoolConfig};
+use crate::config::{Config, Members, PoolConfig};
 use crate::hook::Hooks;
 use crate::hub::Hub;
 use crate::store::Recorder;
@@ -111,6 +112,8 @@ pub struct Fleet {
     pools: JoinSet<()>,
     stop_pools: CancellationToken,
     charge: tokio::task::JoinHandle<()>,
+    /// Looks for members that have been added to or taken from the file.
+    revision: JoinSet<()>,
     charge_orders: mpsc::UnboundedSender<ChargeFact>,
 }
 
@@ -133,6 +136,7 @@ impl Fleet {
             pools: JoinSet::new(),
             stop_pools: CancellationToken::new(),
             charge: tokio::spawn(std::future::ready(())),
+            revision: JoinSet::new(),
             charge_orders,
         };
         fleet.start_pools(setup);
@@ -149,12 +153,14 @@ impl Fleet {
     }
 
     fn start_pools<H: Hub>(&mut self, setup: &Setup<H>) {
+        let lists = watch::Sender::new(revision::lists(&setup.config));
         for pool in &setup.config.pools {
             let task = PoolTask {
                 hub: Arc::clone(&setup.hub),
                 clock: setup.clock,
                 config: pool.clone(),
                 hooks: Arc::new(Hooks::new(&pool.hooks)),
+                lists: lists.subscribe(),
                 control: setup.config.controller.control.clone(),
                 office: self.office.clone(),
                 charge_trouble: self.trouble.clone(),
@@ -164,6 +170,9 @@ impl Fleet {
                 recorder: setup.recorder.clone(),
             };
             self.pools.spawn(task.run(self.stop_pools.clone()));
+        }
+        if setup.config.pools.iter().any(|pool| matches!(pool.members, Members::Listed(_))) {
+            self.revision.spawn(revision::watch(setup.config.clone(), setup.clock, lists));
         }
     }
 

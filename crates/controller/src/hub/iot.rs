@@ -28,8 +28,9 @@ use self::deployments::Deployments;
 pub(crate) use self::errors::error;
 use self::keys::Keys;
 use self::records::Records;
-use super::{Error, Hub, Opinions, Placed, Read, Reassertion, Seat, Written, chain};
+use super::{Error, Hub, NotWritten, Opinions, Placed, Read, Reassertion, Seat, Written, chain};
 use crate::config::{HubAccess, HubConfig, SecretMissing, SecretPlace};
+use crate::selection::TagCondition;
 
 /// How long anything may take that no lease waits for.
 const ROUTINE: Duration = Duration::from_secs(30);
@@ -107,6 +108,20 @@ impl IotHub {
         &self.client
     }
 
+    /// Keeps the place of a pool's record free for it: a device that never connects. The record itself is the controller's to found.
+    pub async fn keep_place(&self, pool: &PoolName) -> Result<(), Error> {
+        match self.records.vacancy(&self.client, &anchor::device_id(pool)).await {
+            Ok(_) | Err(NotWritten::Conflict) => Ok(()),
+            Err(NotWritten::Failed(error) | NotWritten::Unsure(error)) => Err(error),
+        }
+    }
+
+    /// Sees to it that a member's agent has a key.
+    pub async fn install_key(&self, seat: &Seat) -> Result<(), Error> {
+        let installed = self.keys.of(&self.client, seat, keys::Missing::Install).await;
+        installed.map(drop).map_err(|failure| Error::Refused(format!("no key can be installed: {failure}")))
+    }
+
     /// Asks an agent how it is and disturbs nothing: no nonce is taken, no key is installed.
     pub async fn peek(&self, seat: &Seat, timeout: Millis) -> Result<Answer, CallFailure> {
         let hello = ha_core::messages::Hello {
@@ -177,9 +192,9 @@ impl Hub for IotHub {
         select::devices(&self.client, condition).await
     }
 
-    async fn exists(&self, member: &MemberId) -> Result<bool, Error> {
-        match self.client.device(member.as_str(), &routine_call()).await {
-            Ok(_) => Ok(true),
+    async fn may_fit(&self, member: &MemberId, condition: &str) -> Result<bool, Error> {
+        match self.client.twin(member.as_str(), None, &routine_call()).await {
+            Ok(twin) => Ok(TagCondition::read(condition).is_none_or(|condition| condition.fits(&twin.tags))),
             Err(ha_iothub::Error::NotFound(_)) => Ok(false),
             Err(e) => Err(error(&e)),
         }
@@ -211,6 +226,6 @@ fn record_call() -> Call {
     Call::within(RECORD).renewal()
 }
 
-fn routine_call() -> Call {
+pub(crate) fn routine_call() -> Call {
     Call::within(ROUTINE)
 }

@@ -18,6 +18,7 @@ use super::board::{Board, PoolRow};
 use super::charge::Office;
 use super::follow::Followers;
 use super::members::{Roll, Roster};
+use super::revision::Lists;
 use crate::clock::Clock;
 use crate::config::{HookEvent, PoolConfig};
 use crate::hook::{Event, Hooks, Telling};
@@ -39,6 +40,8 @@ pub(super) struct PoolTask<H> {
     pub(super) clock: Clock,
     pub(super) config: PoolConfig,
     pub(super) hooks: Arc<Hooks>,
+    /// Who belongs to the pools that list their members.
+    pub(super) lists: watch::Receiver<Lists>,
     pub(super) control: ha_core::ids::ControlId,
     pub(super) office: watch::Receiver<Office>,
     /// What is wrong with the control record.
@@ -56,6 +59,7 @@ impl<H> Clone for PoolTask<H> {
             clock: self.clock,
             config: self.config.clone(),
             hooks: Arc::clone(&self.hooks),
+            lists: self.lists.clone(),
             control: self.control.clone(),
             office: self.office.clone(),
             charge_trouble: self.charge_trouble.clone(),
@@ -112,7 +116,7 @@ impl<H: Hub> PoolTask<H> {
     }
 
     async fn run_for_ever(mut self) {
-        let mut roster = Roster::new(Arc::clone(&self.hub), self.clock, &self.config);
+        let mut roster = Roster::new(Arc::clone(&self.hub), self.clock, &self.config, self.lists.clone());
         let roll = loop {
             match self.admit(&mut roster).await {
                 Ok(roll) => break roll,

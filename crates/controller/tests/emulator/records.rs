@@ -156,7 +156,7 @@ async fn evidence_tells_unknown_from_absent() {
     assert_eq!(seen.runtime, Some(None));
     let absent = hub.gather(&seat("nobody")).await;
     assert_eq!((absent.registry, absent.edge_hub), (Some(None), Some(None)));
-    assert!(!hub.exists(&MemberId::new("nobody")).await.expect("it can be asked"));
+    assert!(!hub.may_fit(&MemberId::new("nobody"), "tags.a = 1").await.expect("it can be asked"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -80,7 +80,7 @@ impl Records {
     }
 
     /// A device without a record, made if need be.
-    async fn vacancy(&self, client: &Client, device: &str) -> Result<(Value, Version), NotWritten> {
+    pub(super) async fn vacancy(&self, client: &Client, device: &str) -> Result<(Value, Version), NotWritten> {
         let mut new = Device::new(device);
         new.status = Some(Status::Disabled);
         new.status_reason = Some("record of iotedge-ha; never connects".to_owned());

@@ -349,7 +349,7 @@ impl Hub for World {
         Ok(self.lock().found.clone())
     }
 
-    async fn exists(&self, _: &MemberId) -> Result<bool, Error> {
+    async fn may_fit(&self, _: &MemberId, _: &str) -> Result<bool, Error> {
         self.trip().await.map(|()| true)
     }
 
