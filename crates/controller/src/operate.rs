@@ -6,6 +6,7 @@
 mod active;
 mod ask;
 pub mod check;
+pub mod membership;
 mod report;
 mod rotate;
 

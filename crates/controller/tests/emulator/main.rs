@@ -2,6 +2,7 @@
 
 mod bench;
 mod faults;
+mod membership;
 mod operate;
 mod parents;
 mod records;
