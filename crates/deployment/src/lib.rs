@@ -11,6 +11,7 @@ mod digest;
 mod error;
 pub mod manifest;
 mod runs;
+pub mod template;
 
 pub use self::digest::Digest;
 pub use self::error::{Error, Problem};
