@@ -36,6 +36,7 @@ pub(crate) struct Cli {
 #[derive(Subcommand)]
 pub(crate) enum Command {
     Demo(commands::demo::Args),
+    Init(commands::init::Args),
     Run(commands::run::Args),
     Tick(commands::tick::Args),
     List(commands::list::Args),
@@ -48,6 +49,9 @@ pub(crate) enum Command {
     Resume(commands::resume::Args),
     Maintenance(commands::maintenance::Args),
     Parents(commands::parents::Args),
+    Join(commands::join::Args),
+    Leave(commands::leave::Args),
+    Replace(commands::replace::Args),
     RotateKeys(commands::rotate_keys::Args),
     Estimate(commands::estimate::Args),
     Check(commands::check::Args),

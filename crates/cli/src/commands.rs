@@ -10,11 +10,15 @@ pub(crate) mod emulator;
 pub(crate) mod estimate;
 pub(crate) mod failover;
 pub(crate) mod history;
+pub(crate) mod init;
+pub(crate) mod join;
+pub(crate) mod leave;
 pub(crate) mod list;
 pub(crate) mod maintenance;
 pub(crate) mod parents;
 pub(crate) mod pause;
 pub(crate) mod reference;
+pub(crate) mod replace;
 pub(crate) mod resume;
 pub(crate) mod rotate_keys;
 pub(crate) mod run;
@@ -25,6 +29,7 @@ pub(crate) mod why;
 
 mod common;
 mod daemon;
+mod membership;
 mod report;
 mod request;
 
@@ -47,6 +52,10 @@ pub(crate) fn run(command: Command, printer: &Printer) -> Result<Exit> {
 async fn run_async(command: Command, printer: &Printer) -> Result<Exit> {
     match command {
         Command::Demo(args) => demo::run(args, printer).await,
+        Command::Init(args) => init::run(args, printer).await,
+        Command::Join(args) => join::run(args, printer).await,
+        Command::Leave(args) => leave::run(args, printer).await,
+        Command::Replace(args) => replace::run(args, printer).await,
         Command::Run(args) => run::run(args, printer).await,
         Command::Tick(args) => tick::run(args, printer).await,
         Command::List(args) => list::run(args, printer).await,

@@ -27,15 +27,15 @@ impl ConfigArgs {
 
     /// The same for whoever wants to see what is wrong with it; there must be one, though.
     pub(crate) fn read(&self, flags: Vec<Override>) -> Result<Result<Config, Refused>> {
-        let mut overrides = environment(std::env::vars_os().filter_map(|(name, value)| {
-            // What is no text cannot be one of ours.
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        }));
-        overrides.extend(flags);
-        Ok(load(&self.path()?, &overrides))
+        Ok(load(&self.path()?, &overrides(flags)))
     }
 
-    fn path(&self) -> Result<PathBuf> {
+    /// Whether somebody has said which file it is.
+    pub(crate) fn is_named(&self) -> bool {
+        self.file.is_some()
+    }
+
+    pub(crate) fn path(&self) -> Result<PathBuf> {
         if let Some(path) = &self.file {
             return Ok(path.clone());
         }
@@ -46,6 +46,16 @@ impl ConfigArgs {
             )
         })
     }
+}
+
+/// What is given outside the file.
+pub(crate) fn overrides(flags: Vec<Override>) -> Vec<Override> {
+    let mut overrides = environment(std::env::vars_os().filter_map(|(name, value)| {
+        // What is no text cannot be one of ours.
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    }));
+    overrides.extend(flags);
+    overrides
 }
 
 /// The way to the hub. Nothing is sent yet.

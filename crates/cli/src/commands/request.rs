@@ -164,7 +164,7 @@ pub(crate) fn confirmed() -> Result<bool> {
 }
 
 /// Who asks: for the history, not for permission, which the hub's credentials are.
-fn by(reason: Option<&str>) -> String {
+pub(super) fn by(reason: Option<&str>) -> String {
     let user =
         ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok()).unwrap_or_else(|| "operator".to_owned());
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
@@ -174,7 +174,7 @@ fn by(reason: Option<&str>) -> String {
     }
 }
 
-fn ask_failure(error: AskError) -> Failure {
+pub(super) fn ask_failure(error: AskError) -> Failure {
     match error {
         AskError::Hub(error) => hub_failure(error),
         AskError::NoRecord { .. } => {
