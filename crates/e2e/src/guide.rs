@@ -9,7 +9,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use crate::{Ran, Stage, program};
+use crate::{Ran, Stage};
 
 /// How a block is run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,15 +34,8 @@ pub fn run(stage: &Stage, page: &str, before: &str, variables: &[(&str, &str)]) 
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let blocks = blocks(&text);
     assert!(!blocks.is_empty(), "{page} has no command to run");
-    let programs = stage.folder().join("guide-bin");
-    std::fs::create_dir_all(&programs).expect("a folder for the program");
-    let link = programs.join("iotedge-ha");
-    if !link.exists() {
-        std::os::unix::fs::symlink(program(), &link).expect("a link to the program");
-    }
-    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap_or_default());
     let mut shell = stage.bare("bash");
-    shell.args(["-c", &script(page, before, &blocks)]).env("PATH", path).envs(variables.iter().copied());
+    shell.args(["-c", &script(page, before, &blocks)]).env("PATH", stage.programs()).envs(variables.iter().copied());
     Ran::from(shell.output().expect("bash starts"))
 }
 

@@ -68,6 +68,17 @@ impl Stage {
         command
     }
 
+    /// A search path on which `iotedge-ha` is found, for scripts.
+    pub fn programs(&self) -> String {
+        let folder = self.folder().join("programs");
+        std::fs::create_dir_all(&folder).expect("a folder for the program");
+        let link = folder.join("iotedge-ha");
+        if !link.exists() {
+            std::os::unix::fs::symlink(program(), &link).expect("a link to the program");
+        }
+        format!("{}:{}", folder.display(), std::env::var("PATH").unwrap_or_default())
+    }
+
     /// Runs `iotedge-ha` to its end.
     pub fn run(&self, args: &[&str]) -> Ran {
         Ran::from(self.command(args).output().expect("the program starts"))
