@@ -5,17 +5,22 @@
 //! opens no socket and reads no clock. What comes from outside is hostile until it has been read.
 #![warn(missing_docs)]
 
+mod cause;
 mod create_options;
 pub mod diff;
 mod digest;
 mod error;
 pub mod manifest;
+mod member;
+pub mod release;
 mod runs;
 pub mod template;
 
+pub use self::cause::{Applied, Cause, cause};
 pub use self::digest::Digest;
 pub use self::error::{Error, Problem};
-pub use self::manifest::{Manifest, Sections};
+pub use self::manifest::{Manifest, Sections, claims_of};
+pub use self::member::{Member, Module, Uptake};
 pub use self::runs::{Place, Runs, Settings};
 
 /// The module that starts and stops the others.

@@ -114,6 +114,11 @@ impl Manifest {
     }
 }
 
+/// What content in the hub sets, as far as it can be read: others' deployments need not keep to any schema.
+pub fn claims_of(modules: &Map<String, Value>) -> Vec<Claim> {
+    claim::read(modules).0
+}
+
 /// Who never says what the whole of `$edgeAgent` is stands on another.
 fn kind(modules: &Map<String, Value>) -> Kind {
     let whole = modules.get(EDGE_AGENT).is_some_and(|agent| agent.get(claim::ROOT).is_some());

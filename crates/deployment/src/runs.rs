@@ -78,10 +78,9 @@ impl Runs {
         self.read_modules(section);
         let mut rest = section.clone();
         rest.retain(|key, _| !matches!(key.as_str(), "modules" | "systemModules") && !key.starts_with('$'));
-        if let Some(settings) = rest.get_mut("runtime").and_then(|runtime| runtime.get_mut("settings")) {
-            if let Some(settings) = settings.as_object_mut() {
-                settings.shift_remove("registryCredentials");
-            }
+        let settings = rest.get_mut("runtime").and_then(|runtime| runtime.get_mut("settings"));
+        if let Some(settings) = settings.and_then(Value::as_object_mut) {
+            settings.shift_remove("registryCredentials");
         }
         open_up(EDGE_AGENT, "", &rest, &mut self.twins);
     }
@@ -138,7 +137,7 @@ fn read_entry(module: &str, entry: &Map<String, Value>, out: &mut Settings) {
 
 /// The last there is, and for the runtime's own modules also the first.
 fn is_default_order(module: &str, order: &Value) -> bool {
-    order.as_u64() == Some(u64::from(u32::MAX)) || module == EDGE_AGENT && order.as_u64() == Some(0)
+    order.as_u64() == Some(u64::from(u32::MAX)) || module.starts_with('$') && order.as_u64() == Some(0)
 }
 
 /// Writes each leaf under its path. An empty object says nothing and has none.

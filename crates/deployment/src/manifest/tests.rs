@@ -157,6 +157,10 @@ fn what_is_wrong_is_named() {
             "$edgeHub/properties.desired/routes/up: the value is not valid under any of the schemas listed in the 'anyOf' keyword"
         ],
     );
+}
+
+#[test]
+fn what_no_twin_holds_is_named() {
     check(
         &with("/modulesContent/workload/properties.reported", json!({})),
         expect!["workload/properties.reported: no such key"],
