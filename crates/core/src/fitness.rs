@@ -1,13 +1,15 @@
 //! Whether a member may become or stay the holder, and who comes first.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::anchor::Anchor;
+use crate::drift::{Drift, drift};
 use crate::ids::MemberId;
 use crate::messages::{HolderState, Refusal, Workload};
-use crate::policy::Timings;
+use crate::policy::{OnDrift, Timings};
 use crate::seen::{CallFailure, MemberSeen};
 use crate::time::{Millis, Time};
 
@@ -56,6 +58,9 @@ pub enum Unfit {
     /// Its agent refuses to run.
     #[error("its agent refuses: {0}")]
     Refuses(Refusal),
+    /// It would run something else, and the policy says to block that.
+    #[error("drifted, {0} (`drift` shows it; `failover --to` takes it all the same)")]
+    Drifted(Drift),
 }
 
 /// Everything that speaks against `member`; empty: it is fit.
@@ -82,6 +87,20 @@ pub fn unfit(member: &MemberId, seen: &MemberSeen, anchor: &Anchor, timings: &Ti
         (Some(answer), None) => against.extend(said_unfit(&answer.value)),
     }
     against
+}
+
+/// What drift says against `member` by the policy. The holder goes on, whatever it is told: stopping it would make nothing more
+/// alike.
+pub fn drifted(
+    member: &MemberId,
+    anchor: &Anchor,
+    policy: OnDrift,
+    seen: &BTreeMap<MemberId, MemberSeen>,
+) -> Option<Unfit> {
+    if policy != OnDrift::Block || anchor.holder.as_ref() == Some(member) {
+        return None;
+    }
+    drift(member, anchor.holder.as_ref(), seen).filter(|drift| !drift.is_meant()).map(Unfit::Drifted)
 }
 
 fn said_unfit(answer: &crate::messages::Answer) -> Vec<Unfit> {

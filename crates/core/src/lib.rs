@@ -14,6 +14,7 @@ pub mod anchor;
 pub mod bounds;
 pub mod brake;
 pub mod charge;
+pub mod drift;
 pub mod fitness;
 pub mod grantor;
 pub mod holder;

@@ -15,6 +15,7 @@ pub use self::consent::{Consultation, Verdict};
 pub use self::wish::Wish;
 use crate::anchor::{Anchor, Reason, Verb};
 use crate::brake::Brake;
+use crate::drift::Drift;
 use crate::fitness::Unfit;
 use crate::grantor::{Free, Standing};
 use crate::ids::{ControlId, Epoch, MemberId, NUMBER_MAX, RequestId, Term};
@@ -265,6 +266,14 @@ pub enum Waiting {
         /// What the probe said.
         said: String,
     },
+    /// A member runs, or would run, something else.
+    #[error("{member} {}: {drift}", if drift.is_meant() { "is ahead or behind" } else { "has drifted" })]
+    Drifted {
+        /// Who.
+        member: MemberId,
+        /// How.
+        drift: Drift,
+    },
     /// No higher term can be written.
     #[error("term {term} cannot be exceeded: the record needs a person")]
     TermExhausted {
@@ -294,6 +303,7 @@ pub fn plan(view: &View) -> Plan {
         Some(holder) => view.with_holder(anchor, holder, &mut plan),
         None => view.without_holder(anchor, &mut plan),
     }
+    view.say_drift(anchor, &mut plan);
     plan
 }
 
@@ -481,7 +491,7 @@ impl View {
 
 impl Waiting {
     /// Which kind it is, in one word: for metrics and for telling whether anything has changed.
-    pub const fn code(&self) -> &'static str {
+    pub fn code(&self) -> &'static str {
         match self {
             Self::NotInCharge => "not_in_charge",
             Self::AnchorUnread => "anchor_unread",
@@ -503,6 +513,8 @@ impl Waiting {
             Self::AllOff => "all_off",
             Self::HolderRefuses { .. } => "holder_refuses",
             Self::WorkloadFailing { .. } => "workload_failing",
+            Self::Drifted { drift, .. } if drift.is_meant() => "releasing",
+            Self::Drifted { .. } => "drifted",
             Self::TermExhausted { .. } => "term_exhausted",
         }
     }
@@ -519,6 +531,7 @@ impl Waiting {
                 | Self::HolderRefuses { .. }
                 | Self::WorkloadFailing { .. }
                 | Self::Vetoed { .. }
+                | Self::Drifted { .. }
                 | Self::TermExhausted { .. }
         )
     }

@@ -30,6 +30,9 @@ pub struct Policy {
     /// Whether somebody is asked before a planned change.
     #[serde(default)]
     pub consults: bool,
+    /// Whether a member that would run something else than the holder may follow it.
+    #[serde(default)]
+    pub on_drift: OnDrift,
 }
 
 /// The clockwork of one pool.
@@ -202,6 +205,19 @@ pub enum OnWorkloadFailure {
     Stay,
 }
 
+/// Whether a member that would run something else than the holder may follow it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnDrift {
+    /// Only if an operator names it in a failover.
+    Block,
+    /// Yes, but it is said all the time.
+    #[default]
+    Warn,
+    /// Yes, and nothing is said.
+    Ignore,
+}
+
 impl Default for Policy {
     fn default() -> Self {
         Self {
@@ -210,6 +226,7 @@ impl Default for Policy {
             flap_guard: FlapGuard { max: 5, window: Millis(3_600_000) },
             on_workload_failure: OnWorkloadFailure::Switch,
             consults: false,
+            on_drift: OnDrift::Warn,
         }
     }
 }

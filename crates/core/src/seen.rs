@@ -91,6 +91,9 @@ pub struct Evidence {
     pub edge_hub: Option<Seen<Option<String>>>,
     /// What `$edgeAgent` reports of the workload module.
     pub runtime: Option<Seen<Option<RuntimeStatus>>>,
+    /// What the member is told to run, and whether it does; `None` inside: nothing is told to it.
+    #[serde(default)]
+    pub deployed: Option<Seen<Option<Deployed>>>,
 }
 
 /// The registry's answer on a device.
@@ -117,6 +120,17 @@ impl Registry {
     pub fn is_disabled(&self) -> bool {
         self.status.eq_ignore_ascii_case("disabled")
     }
+}
+
+/// What a member is told to run, and whether it does.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Deployed {
+    /// A digest of what it is told: equal for members that are told the same.
+    pub told: String,
+    /// The pool's own deployments among what it is told; `None`: it is told by others.
+    pub release: Option<String>,
+    /// In what it reports to run something else; `None`: it runs what it is told.
+    pub astray: Option<String>,
 }
 
 /// What `$edgeAgent` reports of a module.

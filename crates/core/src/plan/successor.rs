@@ -4,18 +4,43 @@ use std::collections::BTreeMap;
 use super::{Plan, Step, View, Waiting, Wish};
 use crate::anchor::{Anchor, Reason};
 use crate::brake::Brake;
-use crate::fitness::{Preference, Unfit, unfit};
+use crate::drift::drift;
+use crate::fitness::{Preference, Unfit, drifted, unfit};
 use crate::grantor::Standing;
 use crate::ids::MemberId;
+use crate::policy::OnDrift;
 use crate::seen::CallFailure;
 use crate::time::Millis;
 
 impl View {
     /// Everything that speaks against `member`.
     pub(super) fn against(&self, anchor: &Anchor, member: &MemberId) -> Vec<Unfit> {
-        match self.seen.get(member) {
+        let mut against = match self.seen.get(member) {
             Some(seen) => unfit(member, seen, anchor, &self.policy.timings, self.now.mono),
             None => vec![Unfit::NotHeard],
+        };
+        against.extend(drifted(member, anchor, self.policy.on_drift, &self.seen));
+        against
+    }
+
+    /// The same for a move that `wish` asks for: an operator's failover to a member takes it drifted.
+    fn against_for(&self, anchor: &Anchor, member: &MemberId, wish: &Wish) -> Vec<Unfit> {
+        let mut against = self.against(anchor, member);
+        if wish.to.as_ref() == Some(member) && wish.is_failover(anchor) {
+            against.retain(|reason| !matches!(reason, Unfit::Drifted(_)));
+        }
+        against
+    }
+
+    /// Says who has drifted, before it matters.
+    pub(super) fn say_drift(&self, anchor: &Anchor, plan: &mut Plan) {
+        if self.policy.on_drift == OnDrift::Ignore {
+            return;
+        }
+        for member in &self.members {
+            if let Some(drift) = drift(member, anchor.holder.as_ref(), &self.seen) {
+                plan.waiting.push(Waiting::Drifted { member: member.clone(), drift });
+            }
         }
     }
 
@@ -159,7 +184,7 @@ impl View {
             if Some(member) == holder && !wish.lets_holder_stay() {
                 continue;
             }
-            let reasons = self.against(anchor, member);
+            let reasons = self.against_for(anchor, member, wish);
             if reasons.is_empty() {
                 fit.push(self.preference(member, priority, holder, wish));
             } else {

@@ -6,13 +6,14 @@ use super::*;
 use crate::anchor::{Mark, OperatorRequest, Transition};
 use crate::ids::BootId;
 use crate::messages::{Answer, HolderState, Workload};
-use crate::policy::{Failback, OnWorkloadFailure};
+use crate::policy::{Failback, OnDrift, OnWorkloadFailure};
 use crate::script::{Line, phrases};
-use crate::seen::{Registry, Seen, Trouble};
+use crate::seen::{Deployed, Registry, Seen, Trouble};
 use crate::time::WallTime;
 
 mod acting;
 mod consent;
+mod drift;
 mod failover;
 mod misfits;
 mod operators;
@@ -153,6 +154,7 @@ fn apply(view: &mut View, phrase: &Line<'_>) {
             let verdict = Seen { value, at: NOW - Millis(phrase.or("ago", 1_000)) };
             view.consultation.as_mut().expect("somebody was asked").verdict = Some(verdict);
         }
+        "drift" => view.policy.on_drift = drift_policy(phrase.word()),
         "stay" => view.policy.on_workload_failure = OnWorkloadFailure::Stay,
         other => panic!("no phrase {other:?}"),
     }
@@ -175,6 +177,7 @@ fn apply_seen(seen: &mut MemberSeen, phrase: &Line<'_>) {
         "disabled" => register(seen, Some("disabled")),
         "enabled" => register(seen, Some("enabled")),
         "unregistered" => register(seen, None),
+        "deployed" => deploy(seen, phrase),
         "refused" => answer.value.refused = Some(refusal(phrase)),
         other => panic!("nothing is {other:?}"),
     }
@@ -196,6 +199,22 @@ fn register(seen: &mut MemberSeen, status: Option<&str>) {
         etag: "e".to_owned(),
     });
     seen.evidence.registry = Some(Seen { value, at: NOW });
+}
+
+fn drift_policy(word: &str) -> OnDrift {
+    match word {
+        "block" => OnDrift::Block,
+        "warn" => OnDrift::Warn,
+        "ignore" => OnDrift::Ignore,
+        other => panic!("no policy {other:?}"),
+    }
+}
+
+/// `b deployed DIGEST [release=ID] [astray=WHERE]`
+fn deploy(seen: &mut MemberSeen, phrase: &Line<'_>) {
+    let told = phrase.words().nth(1).expect("a digest").to_owned();
+    let deployed = Deployed { told, release: phrase.get("release"), astray: phrase.get("astray") };
+    seen.evidence.deployed = Some(Seen { value: Some(deployed), at: NOW });
 }
 
 fn refusal(phrase: &Line<'_>) -> Refusal {

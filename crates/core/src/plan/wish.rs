@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Plan, Step, View, Waiting};
 use crate::anchor::{Anchor, OperatorRequest, Reason, Verb};
 use crate::brake::Brake;
+use crate::fitness::Unfit;
 use crate::grantor::Standing;
 use crate::ids::{MemberId, RequestId};
 use crate::messages::{Refusal, Workload};
@@ -41,6 +42,12 @@ impl Wish {
     /// Whether the old holder may be appointed again.
     pub(super) fn lets_holder_stay(&self) -> bool {
         matches!(self.reason, Reason::TermSpent | Reason::First | Reason::HolderSilent)
+    }
+
+    /// Whether an operator named a member in a failover.
+    pub(super) fn is_failover(&self, anchor: &Anchor) -> bool {
+        let Reason::Asked { request, .. } = &self.reason else { return false };
+        anchor.requests.get(request).is_some_and(|asked| matches!(asked.verb, Verb::Failover { .. }))
     }
 
     fn because(reason: Reason) -> Option<Self> {
@@ -113,8 +120,11 @@ impl View {
             if holder == Some(to) {
                 return Met::Done;
             }
-            let against = self.against(anchor, to);
-            if !against.is_empty() && !against.contains(&crate::fitness::Unfit::NotHeard) {
+            let mut against = self.against(anchor, to);
+            if matches!(asked.verb, Verb::Failover { .. }) {
+                against.retain(|reason| !matches!(reason, Unfit::Drifted(_)));
+            }
+            if !against.is_empty() && !against.contains(&Unfit::NotHeard) {
                 let said: Vec<String> = against.iter().map(ToString::to_string).collect();
                 return Met::Refused(format!("{to} is not fit: {}", said.join(", ")));
             }

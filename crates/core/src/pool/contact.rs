@@ -222,6 +222,7 @@ impl Pool {
                 edge_agent_ping: evidence.edge_agent_ping.or(old.edge_agent_ping),
                 edge_hub: evidence.edge_hub.or(old.edge_hub),
                 runtime: evidence.runtime.or(old.runtime),
+                deployed: evidence.deployed.or(old.deployed),
             };
         }
     }
