@@ -70,6 +70,10 @@ pub fn decode_roles(tags: &Value) -> Roles {
                 continue;
             };
             let Some(entry) = fields.inner(name) else { continue };
+            if entry.value("role").is_none() && entry.value("term").is_none() {
+                // A device that a deployment is for, before any controller has run the pool.
+                continue;
+            }
             let role = entry.need("role", &role());
             let term = entry.need("term", &number()).map(Term);
             if let (Some(role), Some(term)) = (role, term) {
