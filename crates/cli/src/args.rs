@@ -55,6 +55,8 @@ pub(crate) enum Command {
     RotateKeys(commands::rotate_keys::Args),
     Estimate(commands::estimate::Args),
     Check(commands::check::Args),
+    Drift(commands::drift::Args),
+    Deploy(commands::deploy::Args),
     Config(commands::config::Args),
     Emulator(commands::emulator::Args),
     Agent(commands::agent::Args),

@@ -6,6 +6,8 @@ pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod demo_workload;
+pub(crate) mod deploy;
+pub(crate) mod drift;
 pub(crate) mod emulator;
 pub(crate) mod estimate;
 pub(crate) mod failover;
@@ -72,6 +74,8 @@ async fn run_async(command: Command, printer: &Printer) -> Result<Exit> {
         Command::Estimate(args) => estimate::run(args, printer).await,
         Command::Check(args) => check::run(args, printer).await,
         Command::Config(args) => config::run(args, printer).await,
+        Command::Deploy(args) => deploy::run(args, printer).await,
+        Command::Drift(args) => drift::run(args, printer).await,
         Command::Emulator(args) => emulator::run(args, printer).await,
         Command::Agent(args) => agent::run(args, printer).await,
         Command::Completions(_) | Command::Reference(_) | Command::DemoWorkload(_) => Ok(Exit::Ok),

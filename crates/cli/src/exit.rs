@@ -17,6 +17,8 @@ pub(crate) enum Exit {
     Hub = 4,
     /// What was waited for did not happen in time.
     TimedOut = 5,
+    /// Members run, or would run, something else than they should.
+    Drifted = 6,
     /// Interrupted by Ctrl-C or a signal.
     Interrupted = 130,
 }
@@ -30,6 +32,7 @@ Exit codes:
   3    refused: unsafe, or not permitted
   4    the hub could not be reached, or did not accept the credentials
   5    what was waited for did not happen in time
+  6    drift: members run, or would run, different things
   130  interrupted";
 
 impl From<Exit> for ExitCode {

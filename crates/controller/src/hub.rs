@@ -12,7 +12,7 @@ use ha_core::charge::{ControlRecord, Version};
 use ha_core::ids::{ControlId, MemberId, PoolName};
 use ha_core::messages::{Answer, Request};
 use ha_core::pool::Mirror;
-use ha_core::seen::{CallFailure, Registry, RuntimeStatus};
+use ha_core::seen::{CallFailure, Deployed, Registry, RuntimeStatus};
 use ha_core::time::Millis;
 use serde::Serialize;
 
@@ -40,6 +40,8 @@ pub struct Opinions {
     pub edge_hub: Option<Option<String>>,
     /// What `$edgeAgent` reports of the workload module; `None` inside: nothing.
     pub runtime: Option<Option<RuntimeStatus>>,
+    /// What the member is told to run, and whether it does; `None` inside: nothing is told to it.
+    pub deployed: Option<Option<Deployed>>,
 }
 
 /// A device's place among gateways.

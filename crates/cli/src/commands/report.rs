@@ -35,7 +35,10 @@ pub(crate) fn row(report: &PoolReport, member: &MemberReport) -> [String; 9] {
         member.lease_left_ms.map_or_else(dash, |ms| Millis(ms).to_string()),
         member.age_ms.map_or_else(dash, |ms| Millis(ms).to_string()),
         if member.fit { "yes" } else { "no" }.to_owned(),
-        member.why.clone(),
+        match &member.drift {
+            Some(drift) if member.fit => format!("{}; {drift}", member.why),
+            _ => member.why.clone(),
+        },
     ]
 }
 
@@ -80,6 +83,14 @@ pub(crate) fn show_member(member: &MemberReport, printer: &Printer) {
     printer.line(format_args!("  $edgeHub       {edge_hub}"));
     if let Some(runtime) = evidence.runtime.as_ref().and_then(|seen| seen.value.as_ref()) {
         printer.line(format_args!("  workload       {}, restarted {} times", runtime.status, runtime.restart_count));
+    }
+    let deployed = evidence.deployed.as_ref().and_then(|seen| seen.value.as_ref());
+    if let Some(deployed) = deployed {
+        let release = deployed.release.as_deref().unwrap_or("no release of the pool");
+        printer.line(format_args!("  told           {} ({release})", deployed.told));
+    }
+    if let Some(drift) = &member.drift {
+        printer.line(format_args!("  drift          {drift}"));
     }
     let Some(registry) = evidence.registry.as_ref().and_then(|seen| seen.value.as_ref()) else { return };
     let at = |at: Option<WallTime>| at.map_or_else(|| "never".to_owned(), when);

@@ -164,7 +164,7 @@ pub(crate) fn confirmed() -> Result<bool> {
 }
 
 /// Who asks: for the history, not for permission, which the hub's credentials are.
-pub(super) fn by(reason: Option<&str>) -> String {
+pub(crate) fn by(reason: Option<&str>) -> String {
     let user =
         ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok()).unwrap_or_else(|| "operator".to_owned());
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();

@@ -266,6 +266,9 @@ pub(super) struct RawPolicy {
     pub(super) failover_window_ms: Option<At<u64>>,
     /// Whether a failing workload moves the active role: `switch` or `stay`. Default: switch.
     pub(super) on_workload_failure: Option<At<String>>,
+    /// What becomes of a member that would run something else than the holder: `warn` says so, `block` lets it follow only when an
+    /// operator names it in a failover, `ignore` says nothing. Default: warn.
+    pub(super) drift: Option<At<String>>,
 }
 
 /// Reads the file; the first thing that does not fit ends it.

@@ -98,6 +98,7 @@ keys! {
     "defaults.policy.max_failovers" => defaults.policy.max_failovers,
     "defaults.policy.failover_window_ms" => defaults.policy.failover_window_ms,
     "defaults.policy.on_workload_failure" => defaults.policy.on_workload_failure,
+    "defaults.policy.drift" => defaults.policy.drift,
 }
 
 fn read<T: FromStr<Err: std::fmt::Display>>(given: &Override) -> Result<At<T>, String> {

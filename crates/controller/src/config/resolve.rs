@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use ha_core::brake::BrakePolicy;
 use ha_core::charge::ChargeTimings;
 use ha_core::ids::{ControlId, MemberId, PoolName};
-use ha_core::policy::{FLAPS_MAX, Failback, FlapGuard, OnWorkloadFailure, Policy, Timings};
+use ha_core::policy::{FLAPS_MAX, Failback, FlapGuard, OnDrift, OnWorkloadFailure, Policy, Timings};
 use ha_core::time::{Millis, RateBound};
 use serde::Serialize;
 
@@ -247,22 +247,24 @@ impl Resolver<'_> {
             "stay" => OnWorkloadFailure::Stay,
             _ => OnWorkloadFailure::Switch,
         };
+        let on_drift = match self.word(&key("policy.drift"), &[&own.drift, &all.drift], ["warn", "block", "ignore"]) {
+            "block" => OnDrift::Block,
+            "ignore" => OnDrift::Ignore,
+            _ => OnDrift::Warn,
+        };
         let flap_guard = FlapGuard { max: u32::try_from(max).unwrap_or(FLAPS_MAX), window };
-        Policy { timings, failback, flap_guard, on_workload_failure, ..usual }
+        Policy { timings, failback, flap_guard, on_workload_failure, on_drift, ..usual }
     }
 
-    fn word<'w>(&mut self, key: &str, given: &[&Option<At<String>>], words: [&'w str; 2]) -> &'w str {
+    fn word<'w, const N: usize>(&mut self, key: &str, given: &[&Option<At<String>>], words: [&'w str; N]) -> &'w str {
         let said = self.value(key, given, words[0].to_owned());
         if let Some(word) = words.into_iter().find(|word| *word == said) {
             return word;
         }
         let origin = first_origin(given);
         let name = key.rsplit('.').next().unwrap_or(key);
-        self.complain(
-            &origin,
-            format!("{name} = {said:?} is neither {:?} nor {:?}", words[0], words[1]),
-            "choose one of the two",
-        );
+        let known = words.map(|word| format!("{word:?}")).join(", ");
+        self.complain(&origin, format!("{name} = {said:?} is none of {known}"), "choose one of them");
         words[0]
     }
 

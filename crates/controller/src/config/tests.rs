@@ -140,7 +140,7 @@ fn everything_wrong_is_said_at_once() {
               |                      ^^^
             hint: each member once
 
-            pool.toml:10:19: failback = "often" is neither "manual" nor "automatic"
+            pool.toml:10:19: failback = "often" is none of "manual", "automatic"
                |
             10 | policy.failback = "often"
                |                   ^^^^^^^

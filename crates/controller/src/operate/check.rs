@@ -6,6 +6,7 @@ mod configuration;
 mod control;
 mod credentials;
 mod deployments;
+mod drift;
 mod hooks;
 mod keys;
 mod members;
@@ -156,7 +157,7 @@ pub async fn run(config: Result<Config, Refused>, offline: bool, told: impl FnMu
     Report { findings: inspection.findings }
 }
 
-const ALL_AFTER_CONFIGURATION: [Check; 10] = [
+const ALL_AFTER_CONFIGURATION: [Check; 11] = [
     credentials::CHECK,
     reach::CHECK,
     rights::CHECK,
@@ -167,14 +168,15 @@ const ALL_AFTER_CONFIGURATION: [Check; 10] = [
     members::CHECK,
     keys::CHECK,
     agents::CHECK,
+    drift::CHECK,
 ];
 
-const ALL_ONLINE: [Check; 9] = {
+const ALL_ONLINE: [Check; 10] = {
     let [_, rest @ ..] = ALL_AFTER_CONFIGURATION;
     rest
 };
 
-const ALL_AFTER_REACH: [Check; 8] = {
+const ALL_AFTER_REACH: [Check; 9] = {
     let [_, rest @ ..] = ALL_ONLINE;
     rest
 };
@@ -225,6 +227,7 @@ impl<F: FnMut(&Finding)> Inspection<F> {
                 for member in members {
                     self.member(hub, pool, &member).await;
                 }
+                self.note(drift::CHECK.on(name, drift::check(hub, pool).await));
             }
             Err(error) => {
                 let unknown = Outcome::error(crate::hub::chain(&error), "look at `select`");

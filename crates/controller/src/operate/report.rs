@@ -1,8 +1,11 @@
 //! What is known of a pool at this moment, asked afresh.
 
+use std::collections::BTreeMap;
+
 use futures_util::future::join_all;
 use ha_core::anchor::{Anchor, Transition};
-use ha_core::fitness::unfit;
+use ha_core::drift::{Drift, drift};
+use ha_core::fitness::{Unfit, drifted, unfit};
 use ha_core::ids::{FollowerId, MemberId, PoolName, Term};
 use ha_core::messages::{Answer, Workload};
 use ha_core::seen::{CallFailure, Evidence, MemberSeen, Seen, Trouble};
@@ -69,6 +72,8 @@ pub struct MemberReport {
     pub fit: bool,
     /// What speaks against it, or how it is.
     pub why: String,
+    /// How it differs from what the pool runs, if it does.
+    pub drift: Option<Drift>,
     /// Second opinions.
     pub evidence: Evidence,
 }
@@ -79,8 +84,11 @@ pub async fn report(hub: &IotHub, config: &PoolConfig, clock: Clock) -> Result<P
     let mut members = members_of(hub, config).await?;
     let holder = anchor.as_ref().and_then(|anchor| anchor.holder.clone());
     members.extend(holder.filter(|holder| !members.contains(holder)));
-    let asked = members.into_iter().map(|member| ask_member(hub, config, anchor.as_ref(), clock, member));
-    let members = join_all(asked).await;
+    let asked = members.into_iter().map(|member| ask_member(hub, config, clock, member));
+    let seen: Vec<(MemberId, MemberSeen)> = join_all(asked).await;
+    let order: Vec<MemberId> = seen.iter().map(|(member, _)| member.clone()).collect();
+    let view = Known { config, anchor: anchor.as_ref(), seen: &seen.into_iter().collect(), clock };
+    let members = order.into_iter().map(|member| view.describe(member)).collect();
     Ok(PoolReport {
         pool: config.name.clone(),
         holder: anchor.as_ref().and_then(|anchor| anchor.holder.clone()),
@@ -106,18 +114,11 @@ fn followers(config: &PoolConfig, anchor: Option<&Anchor>) -> Vec<FollowerReport
     told.chain(moved).map(report).collect()
 }
 
-async fn ask_member(
-    hub: &IotHub,
-    config: &PoolConfig,
-    anchor: Option<&Anchor>,
-    clock: Clock,
-    member: MemberId,
-) -> MemberReport {
+async fn ask_member(hub: &IotHub, config: &PoolConfig, clock: Clock, member: MemberId) -> (MemberId, MemberSeen) {
     let seat = seat(config, &member);
     let timeout = config.policy.timings.call_timeout;
     let (answer, opinions) = tokio::join!(hub.peek(&seat, timeout), hub.gather(&seat));
-    let seen = seen(answer, opinions, clock);
-    describe(member, &seen, config, anchor, clock)
+    (member, seen(answer, opinions, clock))
 }
 
 /// Who belongs to a pool, by its configuration.
@@ -146,41 +147,58 @@ fn seen(answer: Result<Answer, CallFailure>, opinions: Opinions, clock: Clock) -
     }
 }
 
-fn describe(
-    member: MemberId,
-    seen: &MemberSeen,
-    config: &PoolConfig,
-    anchor: Option<&Anchor>,
+/// What all members are described from.
+struct Known<'a> {
+    config: &'a PoolConfig,
+    anchor: Option<&'a Anchor>,
+    seen: &'a BTreeMap<MemberId, MemberSeen>,
     clock: Clock,
-) -> MemberReport {
-    let holds = anchor.is_some_and(|anchor| anchor.holder.as_ref() == Some(&member));
-    let resting = anchor.is_some_and(|anchor| anchor.maintenance.contains_key(&member));
-    let role = match (holds, resting) {
-        (true, _) => "active",
-        (false, true) => "maintenance",
-        (false, false) => "standby",
-    };
-    let against = anchor.map(|anchor| unfit(&member, seen, anchor, &config.policy.timings, clock.mono()));
-    let fit = against.as_ref().is_some_and(Vec::is_empty);
-    let why = match (&against, &seen.answer, &seen.trouble) {
-        (_, None, Some(trouble)) => trouble.failure.to_string(),
-        (Some(against), _, _) if !against.is_empty() => {
-            against.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+impl Known<'_> {
+    fn describe(&self, member: MemberId) -> MemberReport {
+        let (seen, now) = (&self.seen[&member], self.clock.mono());
+        let against = self.against(&member, seen);
+        let why = match (&against, &seen.answer, &seen.trouble) {
+            (_, None, Some(trouble)) => trouble.failure.to_string(),
+            (Some(against), _, _) if !against.is_empty() => {
+                against.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+            }
+            (_, Some(answer), _) => workload(&answer.value.workload),
+            _ => "the pool has no record yet".to_owned(),
+        };
+        let holder = self.anchor.and_then(|anchor| anchor.holder.as_ref());
+        let answer = seen.answer.as_ref();
+        MemberReport {
+            role: self.role(&member),
+            state: answer.map(|answer| answer.value.state.as_str()),
+            term: answer.map(|answer| answer.value.term),
+            lease_left_ms: answer.and_then(|answer| answer.value.lease_left).map(|left| left.0),
+            age_ms: answer.map(|answer| answer.age(now).0),
+            fit: against.as_ref().is_some_and(Vec::is_empty),
+            why,
+            drift: drift(&member, holder, self.seen),
+            evidence: seen.evidence.clone(),
+            member,
         }
-        (_, Some(answer), _) => workload(&answer.value.workload),
-        _ => "the pool has no record yet".to_owned(),
-    };
-    let answer = seen.answer.as_ref();
-    MemberReport {
-        member,
-        role,
-        state: answer.map(|answer| answer.value.state.as_str()),
-        term: answer.map(|answer| answer.value.term),
-        lease_left_ms: answer.and_then(|answer| answer.value.lease_left).map(|left| left.0),
-        age_ms: answer.map(|answer| answer.age(clock.mono()).0),
-        fit,
-        why,
-        evidence: seen.evidence.clone(),
+    }
+
+    fn role(&self, member: &MemberId) -> &'static str {
+        let holds = self.anchor.is_some_and(|anchor| anchor.holder.as_ref() == Some(member));
+        let resting = self.anchor.is_some_and(|anchor| anchor.maintenance.contains_key(member));
+        match (holds, resting) {
+            (true, _) => "active",
+            (false, true) => "maintenance",
+            (false, false) => "standby",
+        }
+    }
+
+    /// Everything that speaks against `member`; `None`: there is no record that could say.
+    fn against(&self, member: &MemberId, seen: &MemberSeen) -> Option<Vec<Unfit>> {
+        let (anchor, policy) = (self.anchor?, &self.config.policy);
+        let mut against = unfit(member, seen, anchor, &policy.timings, self.clock.mono());
+        against.extend(drifted(member, anchor, policy.on_drift, self.seen));
+        Some(against)
     }
 }
 

@@ -458,5 +458,6 @@ pub(crate) fn evidence(opinions: crate::hub::Opinions, at: Time) -> Evidence {
         edge_agent_ping: seen::<Result<(), CallFailure>>(opinions.edge_agent_ping, at),
         edge_hub: seen(opinions.edge_hub, at),
         runtime: seen(opinions.runtime, at),
+        deployed: seen(opinions.deployed, at),
     }
 }

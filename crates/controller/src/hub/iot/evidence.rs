@@ -1,24 +1,32 @@
 //! Second opinions on a member: the registry, a ping, what the edge runtime says.
 
-use ha_core::seen::{CallFailure, Registry, RuntimeStatus};
+use ha_core::seen::{CallFailure, Deployed, Registry, RuntimeStatus};
 use ha_core::time::WallTime;
+use ha_deployment::{EDGE_AGENT, EDGE_HUB, Member};
 use ha_iothub::Client;
 use ha_wire::method::MethodRequest;
 use ha_wire::{Device, Timestamp, Twin};
 use serde_json::Value;
 
-use super::errors::{call_failure, error};
+use super::errors::call_failure;
 use super::routine_call;
-use crate::hub::{Error, Opinions, Seat};
-
-const EDGE_AGENT: &str = "$edgeAgent";
-const EDGE_HUB: &str = "$edgeHub";
+use crate::hub::{Opinions, Seat};
 
 /// Asks everybody at once; what cannot be asked stays unknown.
 pub(super) async fn gather(client: &Client, seat: &Seat) -> Opinions {
-    let (registry, edge_agent_ping, edge_hub, runtime) =
-        tokio::join!(registry(client, seat), ping(client, seat), edge_hub(client, seat), runtime(client, seat));
-    Opinions { registry, edge_agent_ping, edge_hub, runtime }
+    let (registry, edge_agent_ping, edge_agent, edge_hub) = tokio::join!(
+        registry(client, seat),
+        ping(client, seat),
+        twin(client, seat, EDGE_AGENT),
+        twin(client, seat, EDGE_HUB)
+    );
+    Opinions {
+        registry,
+        edge_agent_ping,
+        runtime: seat.workload_module.as_deref().and_then(|workload| runtime(edge_agent.as_ref()?, workload)),
+        deployed: deployed(edge_agent.as_ref(), edge_hub.as_ref(), seat),
+        edge_hub: edge_hub.map(|twin| twin?.connection_state.map(|state| state.to_string())),
+    }
 }
 
 async fn registry(client: &Client, seat: &Seat) -> Option<Option<Registry>> {
@@ -61,21 +69,23 @@ async fn ping(client: &Client, seat: &Seat) -> Option<Result<(), CallFailure>> {
     }
 }
 
-async fn edge_hub(client: &Client, seat: &Seat) -> Option<Option<String>> {
-    match twin(client, seat, EDGE_HUB).await {
-        Ok(twin) => Some(twin.connection_state.map(|state| state.to_string())),
-        Err(Error::NotFound(_)) => Some(None),
-        Err(_) => None,
-    }
+fn runtime(edge_agent: &Option<Twin>, workload: &str) -> Option<Option<RuntimeStatus>> {
+    Some(edge_agent.as_ref().and_then(|twin| status_of(twin, workload)))
 }
 
-async fn runtime(client: &Client, seat: &Seat) -> Option<Option<RuntimeStatus>> {
-    let workload = seat.workload_module.as_deref()?;
-    match twin(client, seat, EDGE_AGENT).await {
-        Ok(twin) => Some(status_of(&twin, workload)),
-        Err(Error::NotFound(_)) => Some(None),
-        Err(_) => None,
-    }
+/// By the runtime's own two twins: the other modules' would cost a read each, and `drift` reads them when it is asked.
+fn deployed(
+    edge_agent: Option<&Option<Twin>>,
+    edge_hub: Option<&Option<Twin>>,
+    seat: &Seat,
+) -> Option<Option<Deployed>> {
+    let Some(edge_agent) = edge_agent? else { return Some(None) };
+    let member = Member::read(edge_agent, edge_hub?.as_ref(), []);
+    Some(member.is_told().then(|| Deployed {
+        told: member.told.digest().short(),
+        release: member.release(seat.pool.as_str()),
+        astray: member.astray(),
+    }))
 }
 
 fn status_of(twin: &Twin, workload: &str) -> Option<RuntimeStatus> {
@@ -85,6 +95,11 @@ fn status_of(twin: &Twin, workload: &str) -> Option<RuntimeStatus> {
     Some(RuntimeStatus { status, restart_count })
 }
 
-async fn twin(client: &Client, seat: &Seat, module: &str) -> Result<Twin, Error> {
-    client.twin(seat.member.as_str(), Some(module), &routine_call()).await.map_err(|e| error(&e))
+/// A twin; `None` inside: there is no such module.
+async fn twin(client: &Client, seat: &Seat, module: &str) -> Option<Option<Twin>> {
+    match client.twin(seat.member.as_str(), Some(module), &routine_call()).await {
+        Ok(twin) => Some(Some(twin)),
+        Err(ha_iothub::Error::NotFound(_)) => Some(None),
+        Err(_) => None,
+    }
 }

@@ -1,0 +1,289 @@
+//! Deployments: what is refused, drift, and a roll-out over two Edge devices on which modules really run.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use iotedge_ha_e2e::{Ran, Running, Stage, guide};
+use serde_json::{Value, json};
+
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn read_variables(program: &mut Running, last: &str) -> BTreeMap<String, String> {
+    let mut variables = BTreeMap::new();
+    program.wait_for_line(|line| {
+        if let Some((name, value)) = line.trim_end().split_once('=') {
+            variables.insert(name.to_owned(), value.trim_matches('\'').to_owned());
+        }
+        variables.contains_key(last)
+    });
+    variables
+}
+
+fn port(address: &str) -> &str {
+    address.rsplit_once(':').expect("a port").1
+}
+
+/// A hub with two Edge devices and a pool of them.
+struct Site {
+    stage: Stage,
+    hub: BTreeMap<String, String>,
+    config: String,
+    _hub: Running,
+}
+
+const MEMBERS: [&str; 2] = ["edge-1", "edge-2"];
+
+impl Site {
+    fn open() -> Self {
+        let stage = Stage::default();
+        let state = stage.folder().join("hub").display().to_string();
+        let args = ["emulator", "--https-port=0", "--mqtt-port=0", "--device=edge-1:edge", "--device=edge-2:edge"];
+        let mut program = stage.start(&[&args[..], &["--print-env", "--state", &state]].concat());
+        let hub = read_variables(&mut program, "EDGE_2_CONNECTION_STRING");
+        let config = format!(
+            "[hub]\nca_file = \"{}\"\n[controller]\ncontrol_ttl_ms = 2000\ncontrol_renew_ms = 500\n\
+             [defaults.timings]\nevidence_ms = 1000\nanchor_read_ms = 500\n[defaults.policy]\ndrift = \"block\"\n\
+             [[pool]]\nname = \"press_1\"\nmembers = [\"edge-1\", \"edge-2\"]\n",
+            hub["IOTHUB_CA_FILE"]
+        );
+        let config = stage.file("pool.toml", &config);
+        Self { stage, hub, config, _hub: program }
+    }
+
+    fn run(&self, args: &[&str]) -> Ran {
+        self.run_as(&self.hub["IOTHUB_CONNECTION_STRING"], args)
+    }
+
+    fn run_as(&self, connection_string: &str, args: &[&str]) -> Ran {
+        let mut command = self.stage.command(args);
+        command.args(["--config", &self.config]).env("IOTEDGE_HA_CONNECTION_STRING", connection_string);
+        Ran::from(command.output().expect("the program starts"))
+    }
+
+    fn json(&self, args: &[&str], code: i32) -> Value {
+        let ran = self.run(&[args, &["--json"]].concat()).expect(code);
+        serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {}", ran.stdout))
+    }
+
+    fn manifest(&self, name: &str, image: &str) -> String {
+        self.stage.file(name, &manifest(image).to_string())
+    }
+
+    fn start_controller(&self) -> Running {
+        let variables = [("IOTEDGE_HA_CONNECTION_STRING", self.hub["IOTHUB_CONNECTION_STRING"].as_str())];
+        self.stage.start_with(&["run", "--config", &self.config], &variables)
+    }
+
+    fn wait_until(&self, what: &str, mut holds: impl FnMut() -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !holds() {
+            assert!(Instant::now() < deadline, "never happened: {what}\n{}", self.logs());
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    fn logs(&self) -> String {
+        let read = |name: &str| std::fs::read_to_string(self.stage.folder().join(name)).unwrap_or_default();
+        ["run.log", "--verbose.log", "e1/logs/ha-agent.log", "e2/logs/ha-agent.log"]
+            .map(|name| format!("--- {name}\n{}", read(name)))
+            .join("\n")
+    }
+}
+
+fn manifest(image: &str) -> Value {
+    let module = |image: &str, order: u32| {
+        json!({"type": "docker", "status": "running", "restartPolicy": "always", "startupOrder": order,
+            "settings": {"image": image, "createOptions": "{}"}})
+    };
+    let mut agent = module(image, 1);
+    agent["env"] = json!({"HA_AGENT_POOL": {"value": "press_1"}});
+    json!({"modulesContent": {
+        "$edgeAgent": {"properties.desired": {
+            "schemaVersion": "1.1",
+            "runtime": {"type": "docker", "settings": {"minDockerVersion": "v1.25"}},
+            "systemModules": {
+                "edgeAgent": {"type": "docker", "settings": {"image": "azureiotedge-agent:1.5"}},
+                "edgeHub": module("azureiotedge-hub:1.5", 0)},
+            "modules": {"ha-agent": agent}}},
+        "$edgeHub": {"properties.desired": {"schemaVersion": "1.1", "routes": {"up": "FROM /messages/* INTO $upstream"}}}}})
+}
+
+#[test]
+fn what_cannot_be_deployed_is_refused_before_anything_is_done() {
+    let site = Site::open();
+    let deploy = |manifest: &str, more: &[&str]| site.run(&[&["deploy", "press_1", manifest, "--yes"], more].concat());
+    let file = |name: &str, content: &Value| site.stage.file(name, &content.to_string());
+    let good = site.manifest("good.json", "press:1");
+
+    deploy("nowhere.json", &[]).expect(2).says("cannot read nowhere.json");
+    deploy(&site.stage.file("text.json", "not JSON"), &[]).expect(2).says("no JSON: ").says("line 1");
+    deploy(&file("empty.json", &json!({})), &[]).expect(2).says("/modulesContent: ");
+    let mut typo = manifest("press:1");
+    typo["modulesContent"]["$edgeAgent"]["properties.desired"]["modules"]["ha-agent"]["restartPolicy"] = json!("ever");
+    deploy(&file("typo.json", &typo), &[]).expect(2).says("/modules/ha-agent/restartPolicy: the value is not one of");
+    let mut flag = manifest("press:1");
+    flag["modulesContent"]["ha-agent"] = json!({"properties.desired": {"ha": {"active": true}}});
+    deploy(&file("flag.json", &flag), &[]).expect(2).says("sets the flag and key of ha-agent");
+    deploy(&good, &["--layered"]).expect(2).says("the manifest is full, and was to be layered");
+    deploy(&good, &["--id", "V 2"]).expect(2).says("\"V 2\" cannot name a release");
+    deploy(&good, &["--rolling"]).expect(3).says("nobody holds press_1");
+    site.run(&["deploy", "press_1", "--resume"]).expect(1).says("no release of the pool was rolled out");
+    site.run(&["deploy", "press_1", &good]).expect(2).says("there is nobody to say yes");
+    site.run(&["deploy", "press_9", &good, "--yes"]).expect(2).says("there is no pool \"press_9\"");
+
+    let (before, _) = site.hub["IOTHUB_CONNECTION_STRING"].split_once("SharedAccessKey=").expect("a key");
+    let wrong = format!("{before}SharedAccessKey=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
+    site.run_as(&wrong, &["deploy", "press_1", &good, "--yes"]).expect(4).says("does not accept the credentials");
+
+    let calls = site.json(&["deploy", "press_1", &good, "--dry-run"], 0);
+    assert_eq!(calls["calls"].as_array().expect("calls").len(), 4, "{calls}");
+    let nothing = site.run(&["drift", "press_1"]).expect(0);
+    assert!(nothing.stdout.contains("no deployment tells its members what to run"), "{}", nothing.stdout);
+}
+
+#[test]
+fn a_deployment_that_nobody_takes_up_is_told_member_by_member() {
+    let site = Site::open();
+    let good = site.manifest("good.json", "press:1");
+    let done = site.json(&["deploy", "press_1", &good, "--id=v1", "--yes", "--timeout-s=2"], 5);
+    assert_eq!((&done["release"], &done["created"]), (&json!("ha-press_1-v1"), &json!(true)));
+    for member in MEMBERS {
+        let progress = &done["members"][member];
+        assert_eq!(progress["state"], "waiting", "{done}");
+        assert!(progress["said"].as_str().expect("a reason").contains("$edgeAgent has reported nothing"), "{done}");
+    }
+    let drift = site.json(&["drift"], 6);
+    assert_eq!(drift[0]["members"][0]["astray"], "$edgeAgent has never reported");
+    assert_eq!(drift[0]["members"][1]["deployments"]["ha-press_1-v1"], "Applied");
+
+    // The same once more is no new deployment; other content under the same name is refused.
+    let again = site.json(&["deploy", "press_1", &good, "--id=v1", "--yes", "--no-wait"], 0);
+    assert_eq!(again["created"], false);
+    let other = site.manifest("other.json", "press:2");
+    site.run(&["deploy", "press_1", &other, "--id=v1", "--yes"]).expect(3).says("with other content");
+}
+
+/// Two Edge devices in front of the hub. Their edgeAgents start an agent for the images `press:1` and `press:2`, whose workload
+/// records each tenth of a second that it runs, and that another one runs at the same time, should that ever be.
+struct Devices {
+    _edges: [Running; 2],
+    record: std::path::PathBuf,
+}
+
+const WORKLOAD: &str = r#"
+exec 9> lock
+flock --nonblock 9 || { echo "$(date +%s%3N) $IOTEDGE_DEVICEID $1 OVERLAP" >> record; exit 1; }
+while :; do echo "$(date +%s%3N) $IOTEDGE_DEVICEID $1" >> record; sleep 0.1; done
+"#;
+
+impl Devices {
+    fn open(site: &Site) -> Self {
+        site.stage.file("workload.sh", WORKLOAD);
+        let edges = [Self::edge(site, "edge-1", "e1", "--verbose"), Self::edge(site, "edge-2", "e2", "--quiet")];
+        Self { _edges: edges, record: site.stage.folder().join("record") }
+    }
+
+    fn edge(site: &Site, device: &str, folder: &str, log: &str) -> Running {
+        let state = site.stage.folder().join(folder).display().to_string();
+        let program = site.stage.command(&[]).get_program().to_string_lossy().into_owned();
+        // The port is known when the device is open, which is before it is told to run anything.
+        let agent = |version: &str| {
+            let run = format!(
+                "cd {} && HA_AGENT_MQTT_PORT=$(cat {folder}.port) exec {program} agent --state-dir {folder}-agent \
+                 --leave-grace-ms 3000 -- sh workload.sh {version}",
+                site.stage.folder().display()
+            );
+            json!(["sh", "-c", run])
+        };
+        let images = json!({"registry.example.com/press:1": agent("1"), "registry.example.com/press:2": agent("2")});
+        let images = site.stage.file(&format!("{folder}.images.json"), &images.to_string());
+        let args = [log, "emulator", "edge-hub", "--device", device, "--mqtt-port=0", "--https-port=0", "--print-env"];
+        let hub_port = port(&site.hub["EMULATOR_MQTT"]);
+        let more = ["--hub-mqtt-port", hub_port, "--reported-sync-ms=300", "--images-file", &images, "--state", &state];
+        let variables = [
+            ("IOTHUB_CONNECTION_STRING", site.hub["IOTHUB_CONNECTION_STRING"].as_str()),
+            ("IOTHUB_CA_FILE", site.hub["IOTHUB_CA_FILE"].as_str()),
+        ];
+        let mut edge = site.stage.start_with(&[&args[..], &more].concat(), &variables);
+        let variables = read_variables(&mut edge, "EDGE_CONTROL_TOKEN");
+        site.stage.file(&format!("{folder}.port"), port(&variables["EDGE_MQTT"]));
+        edge
+    }
+
+    /// Instant in ms, device and version of each sign of life of the workload.
+    fn record(&self) -> Vec<(u64, String, String)> {
+        let text = std::fs::read_to_string(&self.record).unwrap_or_default();
+        assert!(!text.contains("OVERLAP"), "two ran at once:\n{text}");
+        // The last line may be half written.
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole).lines();
+        whole
+            .map(|line| {
+                let mut words = line.split(' ').map(str::to_owned);
+                let mut word = || words.next().unwrap_or_else(|| panic!("{line:?}"));
+                (word().parse().expect("an instant"), word(), word())
+            })
+            .collect()
+    }
+
+    fn last(&self) -> (String, String) {
+        self.record().pop().map(|(_, device, version)| (device, version)).unwrap_or_default()
+    }
+}
+
+/// The longest time without a sign of life.
+fn longest_gap(record: &[(u64, String, String)]) -> u64 {
+    record.windows(2).map(|pair| pair[1].0.saturating_sub(pair[0].0)).max().unwrap_or(0)
+}
+
+#[test]
+fn a_roll_out_costs_one_handover_and_stops_at_the_first_bad_member() {
+    let site = Site::open();
+    let devices = Devices::open(&site);
+    let _controller = site.start_controller();
+    let image = |tag: &str| format!("registry.example.com/press:{tag}");
+    let (v1, v2) = (site.manifest("v1.json", &image("1")), site.manifest("v2.json", &image("2")));
+    let broken = site.manifest("broken.json", &image("3"));
+
+    site.run(&["deploy", "press_1", &v1, "--id=v1", "--yes", "--timeout-s=60"]).expect(0);
+    site.wait_until("the workload runs", || devices.last() == ("edge-1".to_owned(), "1".to_owned()));
+    site.run(&["drift"]).expect(0);
+    let began = devices.record().len();
+
+    let rolling = ["--rolling", "--yes", "--settle-s=2", "--timeout-s=60"];
+    let done = site.json(&[&["deploy", "press_1", &v2, "--id=v2"], &rolling[..]].concat(), 0);
+    assert_eq!(done["members"], json!({"edge-1": {"state": "runs"}, "edge-2": {"state": "runs"}}), "{done}");
+    site.wait_until("the other one does the work", || devices.last() == ("edge-2".to_owned(), "2".to_owned()));
+    site.run(&["drift"]).expect(0);
+
+    let record = devices.record().split_off(began);
+    let changes = record.windows(2).filter(|pair| pair[0].1 != pair[1].1).count();
+    assert_eq!(changes, 1, "the work changed hands once: {record:?}");
+    let handover = record.windows(2).find(|pair| pair[0].1 != pair[1].1).map_or(0, |pair| pair[1].0 - pair[0].0);
+    assert_eq!(longest_gap(&record), handover, "nothing but the handover interrupted the work");
+    eprintln!("the work was interrupted for {handover} ms");
+
+    // The standby does not start: the roll-out stops there, and the holder does not notice.
+    let stopped = site.run(&["deploy", "press_1", &broken, "--id=v3", "--rolling", "--yes", "--timeout-s=8"]);
+    stopped.expect(5).says("edge-1 does not run ha-press_1-v3 yet").says("--rollback");
+    assert_eq!(devices.last(), ("edge-2".to_owned(), "2".to_owned()));
+    site.run(&["drift"]).expect(6);
+    site.run(&["deploy", "press_1", "--rollback", "--yes", "--settle-s=1", "--timeout-s=60", "--prune"])
+        .expect(0)
+        .says("edge-1: runs ha-press_1-v2");
+    site.run(&["drift"]).expect(0);
+    let record = devices.record();
+    assert_eq!(record.last().map(|(_, device, _)| device.as_str()), Some("edge-2"));
+}
+
+#[test]
+fn the_guide_can_be_followed() {
+    let site = Site::open();
+    let _devices = Devices::open(&site);
+    let _controller = site.start_controller();
+    let variables = [
+        ("IOTEDGE_HA_CONFIG", site.config.as_str()),
+        ("IOTEDGE_HA_CONNECTION_STRING", site.hub["IOTHUB_CONNECTION_STRING"].as_str()),
+    ];
+    let ran = guide::run(&site.stage, "guides/deployment.md", "", &variables);
+    assert_eq!(ran.code, Some(0), "{}\n{}\n{}", ran.stdout, ran.stderr, site.logs());
+}
