@@ -84,7 +84,7 @@ impl Survey {
         let ours =
             self.configurations.iter().filter(|configuration| release::is_of(&configuration.id, &self.pool, part));
         let phases = ours.filter_map(|configuration| Some((configuration, labels::phase(configuration)?)));
-        phases.max_by_key(|(configuration, _)| configuration.last_updated_time_utc.map(|at| at.unix_ms()))
+        phases.max_by_key(|(configuration, _)| configuration.last_updated_time_utc.map(ha_wire::Timestamp::unix_ms))
     }
 
     /// The pool's deployments of this part that no member is to run any more, `kept` excepted.
