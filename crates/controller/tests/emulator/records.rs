@@ -132,6 +132,8 @@ async fn flag_and_tags_are_written_where_they_differ() {
     let (agent, device) = (bench.twin("edge-a", Some("ha-agent")).await, bench.twin("edge-a", None).await);
     let flag = decode_desired(&Value::Object(agent.properties.desired.0.clone())).flag;
     assert_eq!(flag, Some(Flag { active: true, term: Term(4) }));
+    let agents = decode_roles(&Value::Object(agent.tags.clone()));
+    assert_eq!(agents.by_pool[&pool()].role.as_str(), "active", "routes judge by it what the agent sends");
     let roles = decode_roles(&Value::Object(device.tags.clone()));
     assert_eq!(roles.by_pool[&pool()].role.as_str(), "active");
     assert!(bench.twin("edge-a", Some("press")).await.tags.contains_key("ha"));

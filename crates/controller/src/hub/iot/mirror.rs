@@ -4,7 +4,7 @@ use ha_core::holder::Flag;
 use ha_core::pool::{Mirror, Role};
 use ha_iothub::Client;
 use ha_protocol::twin::{self as shape, RoleTag};
-use ha_wire::twin::TwinPatch;
+use ha_wire::twin::{PropertiesPatch, TwinPatch};
 use ha_wire::{Map, Twin};
 use serde_json::Value;
 
@@ -15,7 +15,7 @@ use crate::hub::{Error, Seat};
 /// Writes flag and tags of a member.
 pub(super) async fn write(client: &Client, seat: &Seat, mirror: &Mirror) -> Result<(), Error> {
     // The flag first: it alone can do something on the member, and that is to close its gate.
-    let flag = write_flag(client, seat, mirror).await;
+    let flag = write_agent(client, seat, mirror).await;
     let tags = write_role(client, seat, None, mirror).await;
     let workload = match &seat.workload_module {
         Some(workload) => write_role(client, seat, Some(workload), mirror).await,
@@ -32,27 +32,37 @@ fn forgive_absence(result: Result<(), Error>, mirror: &Mirror) -> Result<(), Err
     }
 }
 
-async fn write_flag(client: &Client, seat: &Seat, mirror: &Mirror) -> Result<(), Error> {
+/// Flag and role in one write: routes judge what the agent sends for the workload by the agent's own tags.
+async fn write_agent(client: &Client, seat: &Seat, mirror: &Mirror) -> Result<(), Error> {
     let module = Some(seat.agent_module.as_str());
     let twin = read(client, seat, module).await?;
     let desired = shape::decode_desired(&Value::Object(twin.properties.desired.without_system_fields()));
     let flag = Flag { active: mirror.active, term: mirror.term };
-    if desired.flag == Some(flag) {
+    let patch = TwinPatch {
+        tags: role_change(&twin, seat, mirror),
+        properties: (desired.flag != Some(flag))
+            .then(|| PropertiesPatch { desired: Some(object(shape::flag_patch(&seat.pool, flag))) }),
+    };
+    if patch == TwinPatch::default() {
         return Ok(());
     }
-    let patch = TwinPatch::desired(object(shape::flag_patch(&seat.pool, flag)));
     patch_twin(client, seat, module, &patch).await
 }
 
 async fn write_role(client: &Client, seat: &Seat, module: Option<&str>, mirror: &Mirror) -> Result<(), Error> {
-    let tag = role(mirror.role).map(|role| RoleTag { role, term: mirror.term });
     let twin = read(client, seat, module).await?;
-    let roles = shape::decode_roles(&Value::Object(twin.tags));
-    if roles.nonsense.is_empty() && roles.by_pool.get(&seat.pool).copied() == tag {
-        return Ok(());
+    match role_change(&twin, seat, mirror) {
+        Some(tags) => patch_twin(client, seat, module, &TwinPatch::tags(tags)).await,
+        None => Ok(()),
     }
-    let patch = TwinPatch::tags(object(shape::role_patch(&seat.pool, tag)));
-    patch_twin(client, seat, module, &patch).await
+}
+
+/// What has to change in the tags of a twin, if anything has to.
+fn role_change(twin: &Twin, seat: &Seat, mirror: &Mirror) -> Option<Map> {
+    let tag = role(mirror.role).map(|role| RoleTag { role, term: mirror.term });
+    let roles = shape::decode_roles(&Value::Object(twin.tags.clone()));
+    let same = roles.nonsense.is_empty() && roles.by_pool.get(&seat.pool).copied() == tag;
+    (!same).then(|| object(shape::role_patch(&seat.pool, tag)))
 }
 
 fn role(role: Role) -> Option<shape::Role> {
