@@ -53,6 +53,7 @@ pub(crate) enum Command {
     Leave(commands::leave::Args),
     Replace(commands::replace::Args),
     RotateKeys(commands::rotate_keys::Args),
+    Route(commands::route::Args),
     Estimate(commands::estimate::Args),
     Check(commands::check::Args),
     Drift(commands::drift::Args),

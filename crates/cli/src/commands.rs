@@ -23,6 +23,7 @@ pub(crate) mod reference;
 pub(crate) mod replace;
 pub(crate) mod resume;
 pub(crate) mod rotate_keys;
+pub(crate) mod route;
 pub(crate) mod run;
 pub(crate) mod show;
 pub(crate) mod switchover;
@@ -71,6 +72,7 @@ async fn run_async(command: Command, printer: &Printer) -> Result<Exit> {
         Command::Maintenance(args) => maintenance::run(args, printer).await,
         Command::Parents(args) => parents::run(args, printer).await,
         Command::RotateKeys(args) => rotate_keys::run(args, printer).await,
+        Command::Route(args) => route::run(args, printer).await,
         Command::Estimate(args) => estimate::run(args, printer).await,
         Command::Check(args) => check::run(args, printer).await,
         Command::Config(args) => config::run(args, printer).await,

@@ -11,6 +11,7 @@ mod overrides;
 mod parents;
 mod problem;
 mod resolve;
+mod routing;
 mod schema;
 mod secret;
 
@@ -28,8 +29,11 @@ pub use self::identity::{HubAccess, IdentityConfig, IdentitySource};
 pub use self::overrides::{Override, environment, overridable};
 pub use self::parents::{CHILDREN_MAX, ParentsConfig};
 pub use self::problem::{Problem, Refused};
+pub use self::routing::ResourceConfig;
 pub use self::schema::config_schema;
 pub use self::secret::{SecretMissing, SecretPlace};
+
+use crate::routing::RoutingConfig;
 
 /// Where the connection string is looked for when nothing is said.
 pub const CONNECTION_STRING_ENV: &str = "IOTEDGE_HA_CONNECTION_STRING";
@@ -60,6 +64,8 @@ pub struct Config {
 pub struct HubConfig {
     /// What the hub is shown.
     pub access: HubAccess,
+    /// Where it is in Azure Resource Manager, if somebody said.
+    pub resource: Option<ResourceConfig>,
     /// Certificates to trust instead of the system's.
     pub ca_file: Option<PathBuf>,
     /// The hub's edition: `F1`, `B1` … `B3`, `S1` … `S3`.
@@ -98,6 +104,8 @@ pub struct PoolConfig {
     pub agent_module: String,
     /// The module that does the work, if it is a module.
     pub workload_module: Option<String>,
+    /// How messages follow the holder, if by routes of the hub.
+    pub routing: Option<RoutingConfig>,
     /// How fast a failover must be, if somebody said.
     pub rto: Option<Millis>,
     /// Whom to ask and to tell, in this order.

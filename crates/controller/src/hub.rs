@@ -14,6 +14,7 @@ use ha_core::messages::{Answer, Request};
 use ha_core::pool::Mirror;
 use ha_core::seen::{CallFailure, Deployed, Registry, RuntimeStatus};
 use ha_core::time::Millis;
+use ha_iothub::management::Route;
 use serde::Serialize;
 
 /// One member of one pool, and the modules that matter there.
@@ -64,6 +65,34 @@ pub struct Reassertion {
     pub key: String,
 }
 
+/// Routes that name a pool's holder.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rule {
+    /// The pool.
+    pub pool: PoolName,
+    /// Who holds.
+    pub holder: MemberId,
+    /// The routes as they have to be.
+    pub routes: Vec<Route>,
+}
+
+/// Routes that are in force.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Steered {
+    /// Whether anything had to be written for that.
+    pub written: bool,
+}
+
+/// Why routes are not in force.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{why}")]
+pub struct NotSteered {
+    /// Why, and what to try.
+    pub why: String,
+    /// Until somebody mends something.
+    pub lasting: bool,
+}
+
 /// What the daemon and the operator's verbs need of a hub.
 pub trait Hub: Send + Sync + 'static {
     /// Reads a pool's record.
@@ -97,6 +126,9 @@ pub trait Hub: Send + Sync + 'static {
 
     /// Writes flag and tags of a member.
     fn mirror(&self, seat: &Seat, mirror: &Mirror) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Brings routes that name the holder into force, which takes minutes. Stopping in the middle does no harm.
+    fn steer(&self, rule: Rule) -> impl Future<Output = Result<Steered, NotSteered>> + Send;
 
     /// The devices that a query condition finds. The answer may lag behind by half an hour.
     fn select(&self, condition: &str) -> impl Future<Output = Result<Vec<MemberId>, Error>> + Send;

@@ -10,6 +10,7 @@ mod hook;
 pub mod hub;
 pub mod operate;
 pub mod parents;
+pub mod routing;
 pub mod run;
 pub mod selection;
 pub mod store;

@@ -10,6 +10,7 @@ mod members;
 mod pool;
 mod reassertion;
 mod revision;
+pub(crate) mod steer;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -9,7 +9,7 @@ mod writer;
 use std::path::{Path, PathBuf};
 
 use ha_core::anchor::{Reason, Transition};
-use ha_core::ids::{MemberId, Term};
+use ha_core::ids::{FollowerId, MemberId, Term};
 use ha_core::plan::{Plan, Step, View};
 use ha_core::time::WallTime;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params};
@@ -75,6 +75,17 @@ fn kind(plan: &Plan) -> &'static str {
         None if plan.waiting.is_empty() => "hold",
         None => "wait",
     }
+}
+
+/// What a follower has done after a change of holder.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Followed {
+    /// After the change to which term.
+    pub term: Term,
+    /// Which follower.
+    pub follower: FollowerId,
+    /// When it was through.
+    pub at: WallTime,
 }
 
 /// Why the store cannot be used.
@@ -174,6 +185,20 @@ impl History {
         rows.collect::<Result<_, _>>().map_err(|e| self.error(e))
     }
 
+    /// What followers have done after the latest changes of holder in `pool`, newest first.
+    pub fn followed(&self, pool: &str, limit: usize) -> Result<Vec<Followed>, Error> {
+        let table = "SELECT count(*) > 0 FROM sqlite_schema WHERE name = ?1";
+        let there = self.connection.query_row(table, params![schema::FOLLOWED], |row| row.get(0));
+        if !there.map_err(|e| self.error(e))? {
+            return Ok(Vec::new());
+        }
+        let sql = "SELECT term, follower, at FROM followed WHERE pool = ?1 ORDER BY term DESC, at LIMIT ?2";
+        let mut statement = self.connection.prepare(sql).map_err(|e| self.error(e))?;
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows = statement.query_map(params![pool, limit], followed).map_err(|e| self.error(e))?;
+        rows.collect::<Result<_, _>>().map_err(|e| self.error(e))
+    }
+
     fn error(&self, source: rusqlite::Error) -> Error {
         Error::of(&self.path, source)
     }
@@ -212,6 +237,14 @@ fn transition(row: &Row<'_>) -> rusqlite::Result<Transition> {
         from: row.get::<_, Option<String>>(2)?.map(MemberId::new),
         at: WallTime(row.get(3)?),
         reason: json::<Reason>(row, 4)?,
+    })
+}
+
+fn followed(row: &Row<'_>) -> rusqlite::Result<Followed> {
+    Ok(Followed {
+        term: Term(row.get::<_, i64>(0)?.unsigned_abs()),
+        follower: FollowerId::new(row.get::<_, String>(1)?),
+        at: WallTime(row.get(2)?),
     })
 }
 

@@ -55,8 +55,9 @@ pub(crate) fn say_state(report: &PoolReport, printer: &Printer) {
     for follower in report.followers.iter().filter(|follower| follower.behind) {
         let through =
             follower.through.map_or_else(|| "never done".to_owned(), |term| format!("done through term {term}"));
+        let after = Millis(follower.behind_ms.unwrap_or_default());
         printer.note(format_args!(
-            "{}: {} is left to do for term {} ({through})",
+            "{}: {} is left to do for term {} ({through}), {after} after the change",
             report.pool, follower.follower, report.term
         ));
     }

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 
 use super::problem::{Problem, Refused, Source};
+use super::routing::{RawResource, RawRouting};
 
 /// A value and where it came from.
 #[derive(Clone, Debug)]
@@ -71,6 +72,8 @@ pub(super) struct RawHub {
     pub(super) connection_string_file: Option<At<String>>,
     /// Who asks, by Microsoft Entra ID. With `host` also for the hub; with a connection string for Azure Resource Manager alone.
     pub(super) identity: RawIdentity,
+    /// Where the hub is in Azure Resource Manager.
+    pub(super) resource: RawResource,
     /// PEM certificates to trust instead of the system's; a token authority is trusted by either.
     pub(super) ca_file: Option<At<String>>,
     /// The hub's edition: F1, B1, B2, B3, S1, S2 or S3. Default: S1.
@@ -171,6 +174,8 @@ pub(super) struct RawPool {
     /// Whom to ask before, and to tell after, a change of holder in this pool.
     #[serde(default)]
     pub(super) hook: Vec<At<RawHook>>,
+    /// How messages follow the holder.
+    pub(super) routing: Option<RawRouting>,
     /// Leaf devices that follow the holder.
     pub(super) parents: Option<At<RawParents>>,
     /// The clockwork.

@@ -3,6 +3,7 @@
 mod hooks;
 mod hub;
 mod parents;
+mod routing;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -130,7 +131,8 @@ impl Resolver<'_> {
         self.module_ids(pool, raw);
         self.agents(&name, pool, &members, &agent_module, seen);
         let rto = pool.rto_ms.as_ref().map(|at| self.note(&key("rto_ms"), at, Millis(at.value)));
-        Some(PoolConfig { name, members, agent_module, workload_module, rto, hooks, parents, policy })
+        let routing = self.routing(raw, &name, pool, &members, seen);
+        Some(PoolConfig { name, members, agent_module, workload_module, routing, rto, hooks, parents, policy })
     }
 
     /// A device may belong to several pools, with an agent module for each.

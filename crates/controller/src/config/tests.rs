@@ -403,3 +403,76 @@ fn children_are_listed_or_discovered() {
         assert!(said.contains(reason) && said.contains("hint:"), "{text}: {said}");
     }
 }
+
+const RESOURCE: &str = "[hub]\nconnection_string_env = \"X\"\nidentity.source = \"azure_cli\"\n\
+    resource = { subscription = \"s\", group = \"g\", name = \"h\" }\n";
+
+fn routed(routing: &str) -> String {
+    format!("{RESOURCE}{POOL}[pool.routing]\n{routing}\n")
+}
+
+#[test]
+fn routes_have_names_and_sources_of_their_own() {
+    let text = routed(
+        "mode = \"rules\"\nroute = [{ endpoint = \"events\" }, { endpoint = \"alarms\", name = \"a\", condition = \" x = 'y' \" }]",
+    );
+    let config = taken(&text, &[]);
+    let resource = config.hub.resource.as_ref().expect("it is given");
+    assert_eq!((resource.name.as_str(), resource.endpoint.as_str()), ("h", "https://management.azure.com"));
+    let routing = config.pools[0].routing.as_ref().expect("it is given");
+    assert_eq!(routing.mode, crate::routing::Mode::Rules);
+    let shown: Vec<String> =
+        routing.routes.iter().map(|r| format!("{} {} {:?}", r.name, r.source, r.condition)).collect();
+    assert_eq!(shown, ["ha-press_1-events DeviceMessages None", "a DeviceMessages Some(\"x = 'y'\")"]);
+    assert_eq!(taken(POOL, &[]).pools[0].routing, None);
+}
+
+#[test]
+fn routing_that_cannot_work_is_refused() {
+    for (routing, reason) in [
+        ("route = []".to_owned(), "there is no route"),
+        ("mode = \"magic\"\nroute = [{ endpoint = \"events\" }]".to_owned(), "is neither \"standing\" nor \"rules\""),
+        ("route = [{ endpoint = \"a b\" }]".to_owned(), "\"a b\" is no endpoint's name"),
+        ("route = [{ endpoint = \"events\", name = \"ä\" }]".to_owned(), "\"ä\" is no route's name"),
+        ("route = [{ endpoint = \"events\", source = \"Everything\" }]".to_owned(), "is nothing that routes take from"),
+        ("route = [{ endpoint = \"events\", condition = \" \" }]".to_owned(), "this is no condition"),
+        (
+            format!("route = [{{ endpoint = \"events\", condition = \"{}\" }}]", "x".repeat(8_193)),
+            "this is no condition",
+        ),
+        (
+            "route = [{ endpoint = \"events\" }, { endpoint = \"EVENTS\" }]".to_owned(),
+            "is there already, at pool.toml:",
+        ),
+        (
+            "mode = \"rules\"\nroute = [{ endpoint = \"events\", source = \"TwinChangeEvents\" }]".to_owned(),
+            "a route takes from DeviceMessages, not from TwinChangeEvents",
+        ),
+    ] {
+        let said = said(&routed(&routing), &[]);
+        assert!(said.contains(reason) && said.contains("hint:"), "{routing}: {said}");
+    }
+    let rules = "[pool.routing]\nmode = \"rules\"\nroute = [{ endpoint = \"events\" }]\n";
+    assert!(said(&format!("{POOL}{rules}"), &[]).contains("cannot rewrite routes of a hub that it cannot find"));
+    let quoted = format!("{RESOURCE}{}{rules}", POOL.replace("edge-b", "edge'b"));
+    assert!(said(&quoted, &[]).contains("edge'b cannot stand in the condition of a route"));
+    assert_eq!(said(&quoted.replace("\"rules\"", "\"standing\""), &[]), "taken");
+}
+
+#[test]
+fn a_resource_is_named_whole() {
+    for (hub, reason) in [
+        ("identity.source = \"azure_cli\"\nresource.group = \"g\"", "hub.resource has no subscription"),
+        (
+            "identity.source = \"azure_cli\"\nresource = { subscription = \"s/t\", group = \"g\", name = \"h\" }",
+            "\"s/t\" is no subscription",
+        ),
+        (
+            "resource = { subscription = \"s\", group = \"g\", name = \"h\" }",
+            "Azure Resource Manager takes no connection string",
+        ),
+    ] {
+        let said = said(&format!("[hub]\nconnection_string_env = \"X\"\n{hub}\n{POOL}"), &[]);
+        assert!(said.contains(reason) && said.contains("hint:"), "{hub}: {said}");
+    }
+}

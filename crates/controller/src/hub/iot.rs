@@ -10,7 +10,9 @@ mod mirror;
 mod records;
 mod rotation;
 mod select;
+mod steer;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ha_core::anchor::Anchor;
@@ -20,6 +22,7 @@ use ha_core::messages::{Answer, Request};
 use ha_core::pool::Mirror;
 use ha_core::seen::CallFailure;
 use ha_core::time::Millis;
+use ha_iothub::management::{self, Management, Resource};
 use ha_iothub::{Call, Client, Options, Sku};
 use ha_protocol::{anchor, control};
 use ha_wire::ConnectionString;
@@ -28,8 +31,11 @@ use self::deployments::Deployments;
 pub(crate) use self::errors::error;
 use self::keys::Keys;
 use self::records::Records;
-use super::{Error, Hub, NotWritten, Opinions, Placed, Read, Reassertion, Seat, Written, chain};
-use crate::config::{HubAccess, HubConfig, SecretMissing, SecretPlace};
+use self::steer::Steering;
+use super::{
+    Error, Hub, NotSteered, NotWritten, Opinions, Placed, Read, Reassertion, Rule, Seat, Steered, Written, chain,
+};
+use crate::config::{HubAccess, HubConfig, ResourceConfig, SecretMissing, SecretPlace};
 use crate::selection::TagCondition;
 
 /// How long anything may take that no lease waits for.
@@ -41,6 +47,8 @@ const RECORD: Duration = Duration::from_secs(5);
 /// One hub, with what is remembered about it.
 pub struct IotHub {
     client: Client,
+    management: Option<Management>,
+    steering: Steering,
     records: Records,
     keys: Keys,
     deployments: Deployments,
@@ -73,6 +81,9 @@ pub enum Unusable {
     /// The identity cannot be used.
     #[error("the identity cannot be set up")]
     Identity(#[source] ha_iothub::entra::Error),
+    /// The client for Azure Resource Manager cannot be set up.
+    #[error("the way to Azure Resource Manager cannot be set up")]
+    Management(#[source] management::Error),
     /// The client cannot be set up.
     #[error("the hub client cannot be set up")]
     Client(#[source] ha_iothub::Error),
@@ -92,15 +103,22 @@ impl IotHub {
         let client = match &config.access {
             HubAccess::ConnectionString { place, .. } => Client::new(&connection_string(place)?, &options),
             HubAccess::Identity { host, identity } => {
-                Client::with_entra(host, identity.entra(ca_pem).map_err(Unusable::Identity)?, &options)
+                Client::with_entra(host, identity.entra(ca_pem.clone()).map_err(Unusable::Identity)?, &options)
             }
         };
-        Ok(Self::with_client(client.map_err(Unusable::Client)?))
+        let management = management(config, ca_pem)?;
+        Ok(Self { management, ..Self::with_client(client.map_err(Unusable::Client)?) })
     }
 
     /// A hub through a client that is set up already.
     pub fn with_client(client: Client) -> Self {
-        Self { client, records: Records::default(), keys: Keys::default(), deployments: Deployments::default() }
+        let (records, keys, deployments) = (Records::default(), Keys::default(), Deployments::default());
+        Self { client, management: None, steering: Steering::default(), records, keys, deployments }
+    }
+
+    /// The hub as a resource of Azure, if the configuration says where that is.
+    pub fn management(&self) -> Option<&Management> {
+        self.management.as_ref()
     }
 
     /// The client, for what has nothing to do with pools.
@@ -136,6 +154,15 @@ impl IotHub {
 fn connection_string(place: &SecretPlace) -> Result<ConnectionString, Unusable> {
     let text = place.read("connection string")?;
     text.parse().map_err(|source| Unusable::BadString { place: place.to_string(), source })
+}
+
+fn management(config: &HubConfig, ca_pem: Option<Vec<u8>>) -> Result<Option<Management>, Unusable> {
+    let (Some(resource), Some(identity)) = (&config.resource, config.identity()) else { return Ok(None) };
+    let ResourceConfig { subscription, group, name, endpoint } = resource.clone();
+    let bearer = identity.entra(ca_pem.clone()).map_err(Unusable::Identity)?;
+    let options = management::Options { endpoint, ca_pem, ..management::Options::default() };
+    let resource = Resource { subscription, group, name };
+    Management::new(resource, Arc::new(bearer), &options).map(Some).map_err(Unusable::Management)
 }
 
 impl Hub for IotHub {
@@ -186,6 +213,14 @@ impl Hub for IotHub {
 
     async fn mirror(&self, seat: &Seat, mirror: &Mirror) -> Result<(), Error> {
         mirror::write(&self.client, seat, mirror).await
+    }
+
+    async fn steer(&self, rule: Rule) -> Result<Steered, NotSteered> {
+        let Some(management) = &self.management else {
+            let why = "the configuration does not say where the hub is in Azure; add [hub.resource]".to_owned();
+            return Err(NotSteered { why, lasting: true });
+        };
+        self.steering.steer(management, rule).await
     }
 
     async fn select(&self, condition: &str) -> Result<Vec<MemberId>, Error> {

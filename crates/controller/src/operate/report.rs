@@ -16,6 +16,8 @@ use crate::clock::Clock;
 use crate::config::{HookEvent, Members, PoolConfig};
 use crate::hub::iot::IotHub;
 use crate::hub::{Error, Hub, Opinions, Seat};
+use crate::routing::Mode;
+use crate::run::steer;
 
 /// One pool.
 #[derive(Clone, Debug, Serialize)]
@@ -51,6 +53,8 @@ pub struct FollowerReport {
     pub through: Option<Term>,
     /// Whether something is left to do for the present term.
     pub behind: bool,
+    /// For how long, counted from the change of holder.
+    pub behind_ms: Option<u64>,
 }
 
 /// One member.
@@ -97,21 +101,23 @@ pub async fn report(hub: &IotHub, config: &PoolConfig, clock: Clock) -> Result<P
         paused_by: anchor.as_ref().and_then(|anchor| anchor.paused.as_ref()).map(|mark| mark.by.clone()),
         status: anchor.as_ref().and_then(|anchor| anchor.status.clone()),
         requests: anchor.as_ref().map_or(0, |anchor| anchor.requests.len()),
-        followers: followers(config, anchor.as_ref()),
+        followers: followers(config, anchor.as_ref(), clock.now().wall),
         last_change: anchor.as_ref().and_then(|anchor| anchor.history.last().cloned()),
         members,
     })
 }
 
-fn followers(config: &PoolConfig, anchor: Option<&Anchor>) -> Vec<FollowerReport> {
+fn followers(config: &PoolConfig, anchor: Option<&Anchor>, now: WallTime) -> Vec<FollowerReport> {
     let told = config.hooks.iter().filter(|hook| hook.on == HookEvent::AfterHandover).map(crate::hook::follower_id);
     let moved = config.parents.iter().map(|_| crate::parents::follower_id());
+    let steered = config.routing.iter().filter(|routing| routing.mode == Mode::Rules).map(|_| steer::follower_id());
     let report = |follower: FollowerId| {
         let through = anchor.and_then(|anchor| anchor.followed.get(&follower).copied());
-        let behind = anchor.is_some_and(|anchor| anchor.holder.is_some() && through < Some(anchor.term));
-        FollowerReport { follower, through, behind }
+        let behind = anchor.filter(|anchor| anchor.holder.is_some() && through < Some(anchor.term));
+        let behind_ms = behind.map(|anchor| now.0.saturating_sub(anchor.since.0).max(0).unsigned_abs());
+        FollowerReport { follower, through, behind: behind.is_some(), behind_ms }
     };
-    told.chain(moved).map(report).collect()
+    told.chain(moved).chain(steered).map(report).collect()
 }
 
 async fn ask_member(hub: &IotHub, config: &PoolConfig, clock: Clock, member: MemberId) -> (MemberId, MemberSeen) {

@@ -11,7 +11,7 @@ use ha_core::seen::CallFailure;
 use ha_core::time::Millis;
 
 use super::*;
-use crate::hub::{Opinions, Read, Reassertion, Seat, Written};
+use crate::hub::{NotSteered, Opinions, Read, Reassertion, Rule, Seat, Steered, Written};
 
 /// Devices by name; `edge-a` and `edge-b` are the members, and `edge-a` holds.
 #[derive(Default)]
@@ -69,6 +69,10 @@ impl Hub for Registry {
         }
         self.told.lock().expect("no panic").push(children.len());
         Ok(())
+    }
+
+    async fn steer(&self, _: Rule) -> Result<Steered, NotSteered> {
+        unreachable!("no route is needed")
     }
 
     async fn read_anchor(&self, _: &PoolName) -> Read<Anchor> {

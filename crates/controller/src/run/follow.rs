@@ -48,6 +48,9 @@ pub(crate) trait Follower: Send + 'static {
     /// Whether it is stopped in the middle when the holder changes again, for what it does is overtaken then.
     const OVERTAKEN: bool = false;
 
+    /// Whether it begins with a look of its own in each run, whatever the record says: somebody may have undone what was done.
+    const COMPARES: bool = false;
+
     /// The names under which the record remembers what it has done.
     fn ids(&self) -> Vec<FollowerId>;
 
@@ -58,6 +61,7 @@ pub(crate) trait Follower: Send + 'static {
 /// Where a follower reports.
 pub(crate) struct Reports {
     ids: Vec<FollowerId>,
+    compares: bool,
     known: Mutex<Known>,
     news: mpsc::UnboundedSender<News>,
 }
@@ -91,7 +95,7 @@ impl Reports {
 
     /// Through which term all is done; `None`: nobody has ever done it.
     pub(crate) fn through(&self, follower: &FollowerId, handover: &Handover) -> Option<Term> {
-        let recorded = handover.record.followed.get(follower).copied();
+        let recorded = handover.record.followed.get(follower).copied().filter(|_| !self.compares);
         recorded.max(self.known().through.get(follower).copied())
     }
 
@@ -134,7 +138,7 @@ impl Followers {
     pub(super) fn add<F: Follower>(&mut self, follower: F) {
         let ids = follower.ids();
         self.ids.extend(ids.iter().cloned());
-        let reports = Reports { ids, known: Mutex::default(), news: self.sender.clone() };
+        let reports = Reports { ids, compares: F::COMPARES, known: Mutex::default(), news: self.sender.clone() };
         self.tasks.spawn(keep_up(follower, self.handover.subscribe(), reports));
     }
 

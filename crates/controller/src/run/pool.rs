@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ha_core::anchor::Anchor;
 use ha_core::brake::Brake;
 use ha_core::charge::ChargeFact;
-use ha_core::ids::{CallId, MemberId, Term};
+use ha_core::ids::{CallId, FollowerId, MemberId, Term};
 use ha_core::plan::{Step, View, Waiting};
 use ha_core::pool::{Effect, Fact, Pool, PoolSpec};
 use ha_core::seen::{CallFailure, Evidence, Seen};
@@ -19,12 +19,13 @@ use super::charge::Office;
 use super::follow::Followers;
 use super::members::{Roll, Roster};
 use super::revision::Lists;
+use super::steer::Steer;
 use crate::clock::Clock;
 use crate::config::{HookEvent, PoolConfig};
 use crate::hook::{Event, Hooks, Telling};
 use crate::hub::{Hub, NotWritten, Seat, Written, chain};
 use crate::parents::Moving;
-use crate::store::{Entry, KeptDecision, Recorder};
+use crate::store::{Entry, Followed, KeptDecision, Recorder};
 
 /// How long to wait before a pool that could not be begun is tried again.
 const RETRY_ADMISSION: Millis = Millis(15_000);
@@ -178,6 +179,9 @@ impl<H: Hub> PoolTask<H> {
         if let Some(children) = &self.config.parents {
             followers.add(Moving::new(Arc::clone(&self.hub), children.clone()));
         }
+        if let Some(steer) = Steer::new(&self.hub, &self.config) {
+            followers.add(steer);
+        }
         followers
     }
 
@@ -230,7 +234,10 @@ impl<H: Hub> Driver<H> {
                 Ok(()) = self.task.office.changed() => office_fact(&self.task.office.borrow_and_update()),
                 Ok(()) = self.task.brake.changed() => Fact::Brake(*self.task.brake.borrow_and_update()),
                 Some(news) = self.followers.news.recv() => match self.followers.heard(news) {
-                    Some((follower, term)) => Fact::Followed { follower, term },
+                    Some((follower, term)) => {
+                        self.keep_followed(&follower, term);
+                        Fact::Followed { follower, term }
+                    }
                     None => Fact::Tick,
                 },
                 Some(members) = rolls.recv() => Fact::Members(members),
@@ -341,6 +348,12 @@ impl<H: Hub> Driver<H> {
             tracing::warn!(pool = %self.task.config.name, why, "the pool's record could not be read or written");
         }
         self.trouble = trouble;
+    }
+
+    fn keep_followed(&self, follower: &FollowerId, term: Term) {
+        let (pool, at) = (self.task.config.name.to_string(), self.task.clock.now().wall);
+        let followed = Followed { term, follower: follower.clone(), at };
+        self.task.recorder.keep(Entry::Followed { pool, followed });
     }
 
     fn keep_transitions(&mut self, anchor: &Anchor) {

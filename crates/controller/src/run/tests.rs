@@ -1,5 +1,6 @@
 //! Whole runs in virtual time: the daemon as it is, against a hub and agents in memory.
 
+mod routes;
 mod world;
 
 use std::sync::Arc;

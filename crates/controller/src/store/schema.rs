@@ -36,6 +36,20 @@ CREATE TABLE transitions (
 CREATE INDEX transitions_by_age ON transitions (at);
 ";
 
+/// Added later: a file without it is one of ours too, and readers do without it.
+pub(super) const FOLLOWED: &str = "followed";
+
+const TABLES_ADDED: &str = "
+CREATE TABLE IF NOT EXISTS followed (
+    pool TEXT NOT NULL,
+    term INTEGER NOT NULL,
+    follower TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (pool, term, follower)
+) STRICT;
+CREATE INDEX IF NOT EXISTS followed_by_age ON followed (at);
+";
+
 /// Opens for writing; makes the file when there is none.
 pub(super) fn open(path: &Path) -> Result<Connection, Error> {
     let sqlite = |e| Error::of(path, e);
@@ -52,7 +66,8 @@ pub(super) fn open(path: &Path) -> Result<Connection, Error> {
     if problem != "ok" {
         return Err(Error::Damaged { path: path.to_owned(), why: problem });
     }
-    connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;").map_err(sqlite)?;
+    let open = format!("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; BEGIN; {TABLES_ADDED} COMMIT;");
+    connection.execute_batch(&open).map_err(sqlite)?;
     Ok(connection)
 }
 

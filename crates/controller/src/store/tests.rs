@@ -130,3 +130,24 @@ fn a_daemon_without_a_store_goes_on() {
     recorder.keep(moved(1, 1));
     assert_eq!(recorder.lost(), 0);
 }
+
+#[test]
+fn what_followers_did_is_kept_once_and_a_file_without_that_is_still_ours() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let keep = |at: i64| {
+        let recorder = Recorder::open(folder.path(), 90, WallTime(DAY)).expect("it opens");
+        let followed = Followed { term: Term(4), follower: FollowerId::new("routes"), at: WallTime(at) };
+        recorder.keep(Entry::Followed { pool: "press_1".to_owned(), followed });
+    };
+    let read =
+        || History::open(folder.path()).and_then(|history| history.followed("press_1", 10)).expect("it can be read");
+    keep(DAY + 1);
+    keep(DAY + 2);
+    assert_eq!(read().iter().map(|one| one.at).collect::<Vec<_>>(), [WallTime(DAY + 1)]);
+    let older = Connection::open(folder.path().join(FILE)).expect("it opens");
+    older.execute_batch("DROP TABLE followed").expect("as an older version made it");
+    drop(older);
+    assert_eq!(read(), []);
+    keep(DAY + 3);
+    assert_eq!(read().len(), 1);
+}

@@ -10,7 +10,7 @@ use ha_core::anchor::Transition;
 use ha_core::time::WallTime;
 use rusqlite::{Connection, params};
 
-use super::{Error, FILE, KeptDecision, schema};
+use super::{Error, FILE, Followed, KeptDecision, schema};
 
 /// How many entries may wait for the disk: more than any burst, and small in memory.
 const QUEUE_MAX: usize = 4_096;
@@ -32,6 +32,13 @@ pub enum Entry {
         pool: String,
         /// The change.
         transition: Transition,
+    },
+    /// A follower has done what it does after a change of holder; keeping it twice keeps it once.
+    Followed {
+        /// Which pool.
+        pool: String,
+        /// What was done.
+        followed: Followed,
     },
 }
 
@@ -99,6 +106,7 @@ fn write_all(connection: &Connection, entries: &Receiver<Entry>, history_days: u
         let at = match &entry {
             Entry::Decision(decision) => decision.at,
             Entry::Transition { transition, .. } => transition.at,
+            Entry::Followed { followed, .. } => followed.at,
         };
         if let Err(error) = write(connection, &entry) {
             lose(lost, &error.to_string());
@@ -123,6 +131,11 @@ fn write(connection: &Connection, entry: &Entry) -> rusqlite::Result<()> {
             let mut statement = connection.prepare_cached(sql)?;
             statement.execute(params![pool, term, transition.holder.as_str(), from, at, reason]).map(|_| ())
         }
+        Entry::Followed { pool, followed } => {
+            let mut statement = connection.prepare_cached("INSERT OR IGNORE INTO followed VALUES (?1, ?2, ?3, ?4)")?;
+            let (term, follower) = (stored(followed.term.0), followed.follower.as_str());
+            statement.execute(params![pool, term, follower, followed.at.0]).map(|_| ())
+        }
     }
 }
 
@@ -146,6 +159,7 @@ fn sweep(connection: &Connection, history_days: u32, now: WallTime) -> rusqlite:
     let oldest = now.0.saturating_sub(i64::from(history_days) * 24 * 3_600_000);
     connection.execute("DELETE FROM decisions WHERE at < ?1", params![oldest])?;
     connection.execute("DELETE FROM transitions WHERE at < ?1", params![oldest])?;
+    connection.execute("DELETE FROM followed WHERE at < ?1", params![oldest])?;
     Ok(())
 }
 

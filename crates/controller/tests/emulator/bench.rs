@@ -74,6 +74,25 @@ impl Bench {
         config::parse(&self.folder.path().join("pool.toml"), &text, &[]).unwrap_or_else(|refused| panic!("{refused}"))
     }
 
+    /// A pool with routes of the hub's resource.
+    pub(crate) fn routed_config(&self, routing: &str) -> Config {
+        let (url, id) = (self.emulator.https_url(), self.emulator.resource_id());
+        let [_, _, subscription, _, group, _, _, _, name] = id.split('/').collect::<Vec<_>>()[..] else {
+            panic!("{id} is no resource's id");
+        };
+        std::fs::write(self.folder.path().join("secret.txt"), self.emulator.control_token())
+            .expect("it can be written");
+        let text = format!(
+            "[hub]\nconnection_string_file = \"hub.txt\"\nca_file = \"ca.pem\"\nsku = \"S3\"\n\
+             [hub.identity]\nsource = \"client_secret\"\ntenant = \"t\"\nclient_id = \"c\"\n\
+             client_secret_file = \"secret.txt\"\nauthority = \"{url}/_emulator/entra\"\n\
+             [hub.resource]\nsubscription = \"{subscription}\"\ngroup = \"{group}\"\nname = \"{name}\"\nendpoint = \"{url}\"\n\
+             [[pool]]\nname = \"{POOL}\"\nmembers = [\"edge-a\", \"edge-b\"]\nworkload_module = \"press\"\n\
+             [pool.routing]\n{routing}\n"
+        );
+        config::parse(&self.folder.path().join("pool.toml"), &text, &[]).unwrap_or_else(|refused| panic!("{refused}"))
+    }
+
     pub(crate) fn hub(&self) -> IotHub {
         self.hub_with_key(&self.emulator.connection_string())
     }

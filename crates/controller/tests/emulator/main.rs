@@ -8,4 +8,5 @@ mod operate;
 mod parents;
 mod records;
 mod rotation;
+mod routes;
 mod story;

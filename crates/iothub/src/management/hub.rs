@@ -121,6 +121,18 @@ impl Hub {
         if on { Fallback::On } else { Fallback::Off }
     }
 
+    /// Turns the fallback route off, or on where there is none yet with the one that the portal makes.
+    pub fn set_fallback(&mut self, fallback: Fallback) {
+        let on = fallback == Fallback::On;
+        let route = &mut self.routing_mut()["fallbackRoute"];
+        if route.is_object() {
+            route["isEnabled"] = json!(on);
+        } else if on {
+            *route = json!({"name": "$fallback", "source": "DeviceMessages", "condition": "true", "endpointNames": ["events"],
+                "isEnabled": true});
+        }
+    }
+
     /// The endpoints that routes may lead to, the built-in one first.
     pub fn endpoints(&self) -> Vec<String> {
         let lists = self.0["properties"]["routing"]["endpoints"].as_object().into_iter().flat_map(Map::values);
@@ -149,7 +161,7 @@ impl Hub {
         self.0["properties"]["routing"]["routes"].as_array().map_or(&[], Vec::as_slice)
     }
 
-    fn listed_mut(&mut self) -> &mut Vec<Value> {
+    fn routing_mut(&mut self) -> &mut Value {
         let mut at = &mut self.0;
         for key in ["properties", "routing"] {
             at = &mut at[key];
@@ -157,7 +169,11 @@ impl Hub {
                 *at = json!({});
             }
         }
-        let routes = &mut at["routes"];
+        at
+    }
+
+    fn listed_mut(&mut self) -> &mut Vec<Value> {
+        let routes = &mut self.routing_mut()["routes"];
         if !routes.is_array() {
             *routes = json!([]);
         }
@@ -219,6 +235,10 @@ mod tests {
         assert_eq!((hub.routes(), hub.fallback()), (vec![], Fallback::Off));
         hub.set_route(&route("mine", "true"));
         assert_eq!(hub.route("MINE"), Some(route("mine", "true")));
+        for fallback in [Fallback::On, Fallback::Off, Fallback::On] {
+            hub.set_fallback(fallback);
+            assert_eq!(hub.fallback(), fallback);
+        }
     }
 
     #[test]

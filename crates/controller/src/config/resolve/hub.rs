@@ -25,7 +25,8 @@ impl Resolver<'_> {
             self.complain(&at.origin, reason, format!("one of {}", SKUS.join(", ")));
         }
         let units = self.number("hub.units", &[&raw.hub.units], 1, 1..=200);
-        HubConfig { access, ca_file, sku, units: u32::try_from(units).unwrap_or(1) }
+        let resource = self.resource(&raw.hub, &access);
+        HubConfig { access, resource, ca_file, sku, units: u32::try_from(units).unwrap_or(1) }
     }
 
     fn access(&mut self, raw: &RawFile, identity: Option<IdentityConfig>) -> HubAccess {

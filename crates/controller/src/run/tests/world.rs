@@ -16,7 +16,9 @@ use ha_core::time::{Millis, Time};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
-use crate::hub::{Error, Hub, NotWritten, Opinions, Placed, Read, Reassertion, Seat, Written};
+use crate::hub::{
+    Error, Hub, NotSteered, NotWritten, Opinions, Placed, Read, Reassertion, Rule, Seat, Steered, Written,
+};
 use crate::run::Setup;
 use crate::store::Recorder;
 
@@ -57,6 +59,11 @@ struct State {
     moves_to_refuse: usize,
     /// Which gateways were told of which children.
     told: Vec<(MemberId, Vec<String>)>,
+    /// Whom the routes lead from, who was asked for, how long it takes and how often it fails.
+    steered: Option<MemberId>,
+    asked_to_steer: Vec<MemberId>,
+    steering_takes: Duration,
+    steering_fails: usize,
     /// Who was active from when to when.
     ran: Vec<Ran>,
 }
@@ -146,6 +153,17 @@ impl World {
         self.lock().found = members.to_vec();
     }
 
+    /// How long Azure takes from here on, and how often it fails first.
+    pub(super) fn azure(&self, takes: Duration, fails: usize) {
+        let mut state = self.lock();
+        (state.steering_takes, state.steering_fails) = (takes, fails);
+    }
+
+    /// Somebody edits the routes by hand.
+    pub(super) fn steer_by_hand(&self, member: &MemberId) {
+        self.lock().steered = Some(member.clone());
+    }
+
     /// A device with this parent.
     pub(super) fn leaf(&self, device: &str, parent: Option<&str>) {
         let parents = parent.into_iter().map(|parent| format!("scope://{parent}")).collect();
@@ -178,6 +196,33 @@ impl World {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         panic!("{follower} is behind: {:?}", self.lock().anchor);
+    }
+
+    pub(super) async fn until_steered(&self, member: &MemberId) {
+        self.until_state("the routes lead from it", |state| state.steered.as_ref() == Some(member)).await;
+    }
+
+    /// The last who was asked for is this one.
+    pub(super) async fn until_asked_to_steer(&self, member: &MemberId) {
+        self.until_state("it is asked for", |state| state.asked_to_steer.last() == Some(member)).await;
+    }
+
+    async fn until_state(&self, what: &str, done: impl Fn(&State) -> bool) {
+        for _ in 0..120_000 {
+            if done(&self.lock()) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("never: {what}; routes lead from {:?}", self.lock().steered);
+    }
+
+    pub(super) fn steered(&self) -> Option<MemberId> {
+        self.lock().steered.clone()
+    }
+
+    pub(super) fn asked_to_steer(&self) -> Vec<MemberId> {
+        self.lock().asked_to_steer.clone()
     }
 
     pub(super) fn anchor(&self) -> Anchor {
@@ -342,6 +387,23 @@ impl Hub for World {
 
     async fn mirror(&self, _: &Seat, _: &Mirror) -> Result<(), Error> {
         self.trip().await
+    }
+
+    async fn steer(&self, rule: Rule) -> Result<Steered, NotSteered> {
+        self.lock().asked_to_steer.push(rule.holder.clone());
+        let (takes, fails) = {
+            let mut state = self.lock();
+            let fails = state.steering_fails > 0;
+            state.steering_fails = state.steering_fails.saturating_sub(1);
+            (state.steering_takes, fails)
+        };
+        tokio::time::sleep(takes).await;
+        if fails {
+            return Err(NotSteered { why: "Azure is out of reach".to_owned(), lasting: false });
+        }
+        let written = self.lock().steered.as_ref() != Some(&rule.holder);
+        self.lock().steered = Some(rule.holder);
+        Ok(Steered { written })
     }
 
     async fn select(&self, _: &str) -> Result<Vec<MemberId>, Error> {
