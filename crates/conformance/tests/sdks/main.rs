@@ -59,6 +59,11 @@ fn python_jobs() {
 }
 
 #[test]
+fn python_routing() {
+    python("routing");
+}
+
+#[test]
 fn python_transfers() {
     python("transfers");
 }
