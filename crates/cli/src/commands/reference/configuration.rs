@@ -82,18 +82,18 @@ fn row(rows: &mut String, key: &str, kind: &str, about: &str) {
     let _ = writeln!(rows, "| `{key}` | {kind} | {about} |");
 }
 
-/// As the section is written in TOML.
+/// As the section is written in TOML: a list if its last part is one.
 fn title(name: &str) -> String {
-    match name.split_once("[]") {
-        None if name.is_empty() => "At the top of the file".to_owned(),
-        Some((list, "")) => format!("`[[{list}]]`"),
-        Some((list, rest)) => format!("`[{list}{rest}]`"),
-        None => format!("`[{name}]`"),
+    let path = name.replace("[]", "");
+    match name {
+        "" => "At the top of the file".to_owned(),
+        list if list.ends_with("[]") => format!("`[[{path}]]`"),
+        _ => format!("`[{path}]`"),
     }
 }
 
 fn resolved<'a>(property: &'a Value, schema: &'a Value) -> &'a Value {
-    let place = property["$ref"].as_str().or_else(|| property["allOf"][0]["$ref"].as_str());
+    let place = ["", "/allOf/0", "/anyOf/0"].iter().find_map(|at| property.pointer(&format!("{at}/$ref"))?.as_str());
     let target = place.and_then(|place| schema.pointer(place.strip_prefix('#')?));
     target.unwrap_or(property)
 }
@@ -143,12 +143,24 @@ mod tests {
                 "Pool": { "description": "A pool.", "required": ["name"], "properties": {
                     "name": { "type": "string", "description": "Its name." },
                     "timings": { "$ref": "#/$defs/Hub" },
+                    "routing": { "anyOf": [{ "$ref": "#/$defs/Routing" }, { "type": "null" }] },
+                } },
+                "Routing": { "properties": {
+                    "route": { "type": "array", "items": { "$ref": "#/$defs/Hub" } },
+                    "mode": { "type": "string" },
                 } },
             },
         });
         let page = page("", &schema);
         let sections: Vec<_> = page.lines().filter(|line| line.starts_with("## ")).collect();
-        assert_eq!(sections, ["## `[hub]`", "## `[[pool]]`", "## `[pool.timings]`"]);
+        let expected = [
+            "## `[hub]`",
+            "## `[[pool]]`",
+            "## `[pool.timings]`",
+            "## `[pool.routing]`",
+            "## `[[pool.routing.route]]`",
+        ];
+        assert_eq!(sections, expected);
         assert!(page.contains("| `units` | number, 1 to 200 | How many. Default: 1. |"), "{page}");
         assert!(page.contains("| `name` | text | Its name. Required. |"), "{page}");
     }
