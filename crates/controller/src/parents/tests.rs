@@ -107,7 +107,7 @@ impl Hub for Registry {
         unreachable!("the members are known")
     }
 
-    async fn exists(&self, _: &MemberId) -> Result<bool, Error> {
+    async fn may_fit(&self, _: &MemberId, _: &str) -> Result<bool, Error> {
         unreachable!("the members are known")
     }
 
