@@ -18,8 +18,11 @@ use request::{Answer, Request};
 use tokio::time::Instant;
 
 use crate::budget::Budget;
-use crate::credential::Credential;
+use crate::credential::{Credential, ReadStrings, host_of};
 use crate::{Backoff, Call, Entra, Error, Limits, Sku};
+
+/// How many keys one attempt may try: the one in use, what replaced it, and the next.
+const KEYS_MAX: u32 = 3;
 
 /// How a [`Client`] is set up.
 #[derive(Debug, Clone)]
@@ -70,6 +73,15 @@ impl Client {
     pub fn new(connection: &ConnectionString, options: &Options) -> Result<Self, Error> {
         let credential = Credential::from_connection(connection)?;
         Self::build("https", connection.host(), &connection.host_and_port(), credential, options)
+    }
+
+    /// A client that reads its connection strings from a place. When the hub refuses a key the place is read anew, and
+    /// then the next string's key is tried: a rotation needs no restart. All strings are of one hub.
+    pub fn with_strings(read: ReadStrings, options: &Options) -> Result<Self, Error> {
+        let strings = read().map_err(|_| Error::Setup { reason: "there is no connection string" })?;
+        let first = host_of(&strings)?;
+        let credential = Credential::from_reader(&strings, read)?;
+        Self::build("https", first.host(), &first.host_and_port(), credential, options)
     }
 
     /// A client for the hub at `host` (a port may follow, after a colon) that proves itself by tokens of Entra ID.
@@ -145,13 +157,18 @@ impl Client {
         let turn = inner.budget.acquire(request.operation, request.cost(), call.how_urgent(), call.deadline());
         let out_of_time = |_| Error::OutOfTime { what: request.what.clone(), operation: request.operation };
         turn.await.map_err(out_of_time)?;
-        let authorization = self.authorization(request, call).await?;
-        let time = call.attempt_time(Instant::now());
-        let result = request.send_once(&inner.http, &inner.base, authorization.expose(), time).await;
-        if matches!(result, Err(Error::Unauthorised(_))) {
-            inner.credential.refused(&authorization);
+        let mut keys = 0;
+        loop {
+            keys += 1;
+            let authorization = self.authorization(request, call).await?;
+            let time = call.attempt_time(Instant::now());
+            let result = request.send_once(&inner.http, &inner.base, authorization.expose(), time).await;
+            // What was refused so was not done: it may be sent again as somebody else.
+            let refused = matches!(result, Err(Error::Unauthorised(_)));
+            if !refused || !inner.credential.refused(&authorization) || keys == KEYS_MAX {
+                return result;
+            }
         }
-        result
     }
 
     /// Waits for a token no longer than the call may take; nothing has been sent if there is none.

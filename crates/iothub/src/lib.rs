@@ -20,6 +20,7 @@ mod sku;
 pub use budget::Urgency;
 pub use call::Call;
 pub use client::{Client, Options, Page, Query};
+pub use credential::ReadStrings;
 pub use entra::Entra;
 pub use error::{Error, Refusal};
 pub use retry::Backoff;

@@ -2,6 +2,8 @@
 
 #[path = "client/entra.rs"]
 mod entra;
+#[path = "client/keys.rs"]
+mod keys;
 #[path = "client/management.rs"]
 mod management;
 #[path = "client/stub.rs"]

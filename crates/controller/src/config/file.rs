@@ -68,7 +68,8 @@ pub(super) struct RawHub {
     pub(super) host: Option<At<String>>,
     /// The environment variable that holds the service connection string. Default: `IOTEDGE_HA_CONNECTION_STRING`.
     pub(super) connection_string_env: Option<At<String>>,
-    /// A file that holds the service connection string.
+    /// A file that holds the service connection string; a second one on the next line is tried when the hub refuses the
+    /// first. Read anew when the hub refuses both, so keys are rotated without a restart.
     pub(super) connection_string_file: Option<At<String>>,
     /// Who asks, by Microsoft Entra ID. With `host` also for the hub; with a connection string for Azure Resource Manager alone.
     pub(super) identity: RawIdentity,

@@ -101,7 +101,13 @@ impl IotHub {
         let limits = sku.limits(config.units).share(0.8);
         let options = Options { ca_pem: ca_pem.clone(), limits, ..Options::default() };
         let client = match &config.access {
-            HubAccess::ConnectionString { place, .. } => Client::new(&connection_string(place)?, &options),
+            HubAccess::ConnectionString { place, .. } => {
+                // Read once here, for the error that says what is wrong with which line.
+                connection_strings(place)?;
+                let place = place.clone();
+                let read = move || connection_strings(&place).map_err(|error| chain(&error));
+                Client::with_strings(Arc::new(read), &options)
+            }
             HubAccess::Identity { host, identity } => {
                 Client::with_entra(host, identity.entra(ca_pem.clone()).map_err(Unusable::Identity)?, &options)
             }
@@ -151,9 +157,15 @@ impl IotHub {
     }
 }
 
-fn connection_string(place: &SecretPlace) -> Result<ConnectionString, Unusable> {
+/// One string a line: the one to use, and perhaps another to fall back on while keys are rotated.
+fn connection_strings(place: &SecretPlace) -> Result<Vec<ConnectionString>, Unusable> {
     let text = place.read("connection string")?;
-    text.parse().map_err(|source| Unusable::BadString { place: place.to_string(), source })
+    let lines = text.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty());
+    let parsed = lines.map(|(n, line)| {
+        let place = if n == 0 { place.to_string() } else { format!("{place}, line {},", n + 1) };
+        line.parse().map_err(|source| Unusable::BadString { place, source })
+    });
+    parsed.collect()
 }
 
 fn management(config: &HubConfig, ca_pem: Option<Vec<u8>>) -> Result<Option<Management>, Unusable> {

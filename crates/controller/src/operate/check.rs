@@ -206,7 +206,7 @@ impl<F: FnMut(&Finding)> Inspection<F> {
             self.skip(&ALL_AFTER_REACH, reach::CHECK.id);
             return;
         }
-        self.note(rights::CHECK.on(None, rights::check(hub).await));
+        self.note(rights::CHECK.on(None, rights::check(hub, config).await));
         self.note(clock::CHECK.on(None, clock::check(hub).await));
         self.note(control::CHECK.on(None, control::check(hub, config).await));
         for pool in &config.pools {

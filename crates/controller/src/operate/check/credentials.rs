@@ -7,8 +7,8 @@ pub(super) const CHECK: Check = Check { id: "credentials", description: "what th
 
 /// The hub as configured, or what is wrong.
 pub(super) fn check(config: &Config) -> Result<(IotHub, Outcome), Outcome> {
-    let hint = "take the string of a shared access policy with registry read and write and service connect: \
-                az iot hub connection-string show --policy-name iothubowner";
+    let policy = "take the string of a shared access policy with registry read and write and service connect: \
+                az iot hub connection-string show --policy-name iotedge-ha";
     match IotHub::new(&config.hub) {
         Ok(hub) => {
             let found = match &config.hub.access {
@@ -17,6 +17,10 @@ pub(super) fn check(config: &Config) -> Result<(IotHub, Outcome), Outcome> {
             };
             Ok((hub, Outcome::ok(found)))
         }
-        Err(error) => Err(Outcome::error(chain(&error), hint)),
+        Err(error) => {
+            let by_identity = matches!(config.hub.access, HubAccess::Identity { .. });
+            let hint = if by_identity { "look at [hub.identity] in the configuration" } else { policy };
+            Err(Outcome::error(chain(&error), hint))
+        }
     }
 }
