@@ -81,14 +81,39 @@ pub async fn run<H: Hub>(setup: Setup<H>, stop: CancellationToken) -> Summary {
 /// One pass, for cron: takes the control lease if it is free, runs each pool until it has nothing more to do
 /// at once, gives the lease back. Ends after `limit` in any case; what is unfinished then, a later pass finishes.
 pub async fn tick<H: Hub>(setup: Setup<H>, limit: Duration, stop: CancellationToken) -> Summary {
-    let fleet = Fleet::start(&setup);
+    pass(&setup, limit, stop).await
+}
+
+/// [`tick`], for whoever makes more than one pass of one set-up.
+pub async fn pass<H: Hub>(setup: &Setup<H>, limit: Duration, stop: CancellationToken) -> Summary {
+    let fleet = Fleet::start(setup);
+    let outdone_after = outdone_after(&setup.config);
     tokio::select! {
         () = fleet.settled() => {}
+        () = fleet.outdone(outdone_after) => {}
         () = fleet.stuck() => {}
         () = tokio::time::sleep(limit) => {}
         () = stop.cancelled() => {}
     }
     fleet.stop().await
+}
+
+/// One pass that stays: goes on renewing for `limit`, unless another controller is in charge.
+pub async fn hold<H: Hub>(setup: &Setup<H>, limit: Duration, stop: CancellationToken) -> Summary {
+    let fleet = Fleet::start(setup);
+    tokio::select! {
+        () = fleet.outdone(outdone_after(&setup.config)) => {}
+        () = fleet.stuck() => {}
+        () = tokio::time::sleep(limit) => {}
+        () = stop.cancelled() => {}
+    }
+    fleet.stop().await
+}
+
+/// After how long without a take-over another controller is surely alive.
+fn outdone_after(config: &Config) -> Duration {
+    let charge = config.controller.charge;
+    Duration::from_millis((charge.rate.stretch(charge.ttl) + charge.renew.times(3)).0)
 }
 
 /// How long a pass may take: long enough to wait for a holder that has fallen silent, and to replace it.
@@ -187,19 +212,33 @@ impl Fleet {
         self.office.clone()
     }
 
-    /// Waits until every pool has nothing more to do at once, or another controller is in charge.
+    /// Waits until every pool has nothing more to do at once.
     async fn settled(&self) {
         let (mut changes, mut office) = (self.board.changes(), self.office.clone());
         loop {
             let pools_settled = self.board.all_settled();
             match &*office.borrow_and_update() {
                 Office::In { .. } if pools_settled => return,
-                Office::Out { owner: Some(_) } => return,
                 _ => {}
             }
             tokio::select! {
                 _ = changes.changed() => {}
                 _ = office.changed() => {}
+            }
+        }
+    }
+
+    /// Waits until another controller has been in charge for so long that it must be alive. One that was killed stands in
+    /// the record too, until it has been seen unchanged for its ttl: a pass that believed its name would leave to a dead one.
+    async fn outdone(&self, surely_alive_after: Duration) {
+        let mut office = self.office.clone();
+        let another = |office: &Office| matches!(office, Office::Out { owner: Some(_) });
+        loop {
+            // The senders live as long as the charge task, which outlives every pass.
+            let _ = office.wait_for(another).await;
+            let over = office.wait_for(|office| !another(office));
+            if tokio::time::timeout(surely_alive_after, over).await.is_err() {
+                return;
             }
         }
     }

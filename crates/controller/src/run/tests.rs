@@ -287,6 +287,40 @@ async fn one_pass_leaves_a_running_controller_alone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_pass_takes_over_from_one_that_was_killed() {
+    let world = World::new();
+    let controller = Controller::start(&world);
+    world.until_active(&a()).await;
+    controller.kill().await;
+    let setup = world.setup("");
+    let limit = tick_limit(&setup.config);
+    let summary = tick(setup, limit, CancellationToken::new()).await;
+    assert!(summary.in_charge && summary.given_back, "{summary:?}");
+    assert_eq!(world.overlap_ms(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pass_that_holds_renews_until_its_time_is_over() {
+    let world = World::new();
+    let setup = world.setup("");
+    let began = tokio::time::Instant::now();
+    let summary = hold(&setup, Duration::from_secs(240), CancellationToken::new()).await;
+    assert!(began.elapsed() >= Duration::from_secs(240) && summary.in_charge && summary.given_back, "{summary:?}");
+    assert_eq!(world.active(), [a()], "the lease has just been renewed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pass_that_would_hold_leaves_a_running_controller_alone() {
+    let world = World::new();
+    let controller = Controller::start(&world);
+    world.until_active(&a()).await;
+    let began = tokio::time::Instant::now();
+    let second = hold(&world.setup(""), Duration::from_secs(240), CancellationToken::new()).await;
+    assert!(second.owner.is_some() && began.elapsed() < Duration::from_secs(30), "{second:?}");
+    controller.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_pass_at_a_hub_that_is_away_ends_and_says_why() {
     let world = World::new();
     world.hub_away(true);
