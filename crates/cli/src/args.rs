@@ -39,6 +39,7 @@ pub(crate) enum Command {
     Init(commands::init::Args),
     Run(commands::run::Args),
     Tick(commands::tick::Args),
+    Function(commands::function::Args),
     List(commands::list::Args),
     Show(commands::show::Args),
     History(commands::history::Args),
@@ -72,7 +73,7 @@ impl Command {
     /// Runs until it is told to stop, so it logs what it does.
     pub(crate) fn is_daemon(&self) -> bool {
         match self {
-            Self::Run(_) | Self::Agent(_) => true,
+            Self::Run(_) | Self::Function(_) | Self::Agent(_) => true,
             Self::Emulator(args) => args.is_daemon(),
             _ => false,
         }

@@ -11,6 +11,7 @@ pub(crate) mod drift;
 pub(crate) mod emulator;
 pub(crate) mod estimate;
 pub(crate) mod failover;
+pub(crate) mod function;
 pub(crate) mod history;
 pub(crate) mod init;
 pub(crate) mod join;
@@ -61,6 +62,7 @@ async fn run_async(command: Command, printer: &Printer) -> Result<Exit> {
         Command::Replace(args) => replace::run(args, printer).await,
         Command::Run(args) => run::run(args, printer).await,
         Command::Tick(args) => tick::run(args, printer).await,
+        Command::Function(args) => function::run(args, printer).await,
         Command::List(args) => list::run(args, printer).await,
         Command::Show(args) => show::run(args, printer).await,
         Command::History(args) => history::run(args, printer).await,

@@ -6,6 +6,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod function;
 mod hook;
 pub mod hub;
 pub mod operate;

@@ -1,4 +1,5 @@
 use ha_controller::config::{Config, Members, Override, PoolConfig};
+use ha_controller::function::{Function, Timing};
 use ha_core::bounds::{Bounds, Load, bounds, charge_load, pool_load};
 use ha_core::time::Millis;
 use ha_iothub::{Operation, Sku};
@@ -15,7 +16,8 @@ use crate::printer::{Printer, Tone};
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   iotedge-ha estimate --config pool.toml
-  iotedge-ha estimate --config pool.toml --sku S2 --units 2 --json")]
+  iotedge-ha estimate --config pool.toml --sku S2 --units 2 --json
+  iotedge-ha estimate --config pool.toml --function 10")]
 pub(crate) struct Args {
     #[command(flatten)]
     config: ConfigArgs,
@@ -40,9 +42,45 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 2)]
     members: u64,
 
+    #[command(flatten)]
+    function: FunctionArgs,
+
     /// Assume so many controllers
     #[arg(long, value_name = "N", default_value_t = 2)]
     controllers: u64,
+}
+
+/// For a controller that runs as an Azure Function.
+#[derive(clap::Args)]
+#[command(next_help_heading = "As a Function")]
+struct FunctionArgs {
+    /// The controller runs as an Azure Function on a timer that is due every so many seconds
+    #[arg(long = "function", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    every_s: Option<u64>,
+
+    /// How long a pass renews, as in `iotedge-ha function --hold-s`
+    #[arg(long, value_name = "SECONDS", default_value_t = 240, requires = "every_s")]
+    hold_s: u64,
+
+    /// The host's functionTimeout
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, requires = "every_s")]
+    function_timeout_s: u64,
+
+    /// Assume that the host needs so long to start the program
+    #[arg(long, value_name = "MS", default_value_t = 5000, requires = "every_s")]
+    cold_start_ms: u64,
+}
+
+impl FunctionArgs {
+    fn function(&self) -> Option<Function> {
+        let seconds = |s: u64| Millis(s.saturating_mul(1000));
+        Some(Function {
+            every: seconds(self.every_s?),
+            hold: seconds(self.hold_s),
+            timeout: seconds(self.function_timeout_s),
+            start: Millis(self.cold_start_ms),
+        })
+    }
 }
 
 #[derive(Serialize)]
@@ -53,6 +91,7 @@ struct Estimate {
     calls: Vec<Calls>,
     messages_per_day: u64,
     messages_per_day_max: u64,
+    remarks: Vec<String>,
     problems: Vec<String>,
 }
 
@@ -63,6 +102,10 @@ struct PoolEstimate {
     rto_ms: Option<u64>,
     #[serde(flatten)]
     bounds: Bounds,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    function: Option<Timing>,
+    #[serde(skip)]
+    ttl: Millis,
 }
 
 /// One kind of operation against what the hub serves.
@@ -108,6 +151,15 @@ fn estimate(config: &Config, args: &Args) -> Result<Estimate> {
             load.messages_per_day
         ));
     }
+    problems.extend(args.function.function().and_then(|function| function.problem()));
+    let timings = pools.iter().filter_map(|pool| Some((pool, pool.function.as_ref()?)));
+    let (mut remarks, named) = (Vec::new(), |pool: &PoolEstimate, said| format!("pool {}: {said}", pool.pool));
+    for (pool, timing) in timings {
+        match timing.problem(pool.ttl) {
+            Some(problem) => problems.push(named(pool, problem)),
+            None => remarks.extend(timing.remark().map(|remark| named(pool, remark))),
+        }
+    }
     if !sku.supports_edge() {
         problems.push(format!("{sku} has no twins, no direct methods and no IoT Edge; take S1 or more"));
     }
@@ -118,17 +170,23 @@ fn estimate(config: &Config, args: &Args) -> Result<Estimate> {
         calls,
         messages_per_day: load.messages_per_day,
         messages_per_day_max,
+        remarks,
         problems,
     })
 }
 
 fn pool_estimate(pool: &PoolConfig, config: &Config, args: &Args) -> PoolEstimate {
     let (call, start) = (Millis(args.call_ms), Millis(args.start_ms));
+    let charge = &config.controller.charge;
+    let bounds = bounds(&pool.policy.timings, charge, call, start);
+    let function = args.function.function().map(|function| function.timing(&bounds, charge, call));
     PoolEstimate {
         pool: pool.name.to_string(),
         members: members(pool, args),
         rto_ms: pool.rto.map(|rto| rto.0),
-        bounds: bounds(&pool.policy.timings, &config.controller.charge, call, start),
+        bounds,
+        function,
+        ttl: pool.policy.timings.ttl,
     }
 }
 
@@ -140,7 +198,8 @@ fn members(pool: &PoolConfig, args: &Args) -> u64 {
 }
 
 fn missed_rto(pool: &PoolEstimate) -> Option<String> {
-    let (rto, worst) = (pool.rto_ms?, pool.bounds.failover_crash.0);
+    let crash = pool.function.as_ref().map_or(pool.bounds.failover_crash, |timing| timing.failover_crash);
+    let (rto, worst) = (pool.rto_ms?, crash.0);
     (worst > rto).then(|| {
         format!("pool {}: a failover may take {worst} ms, but rto_ms = {rto}; a shorter ttl_ms would help", pool.pool)
     })
@@ -200,8 +259,30 @@ fn show(estimate: &Estimate, printer: &Printer) {
         format!("{:.1} %", 100.0 * count as f64 / most as f64),
     ]);
     printer.print_table(&table);
+    show_function(estimate, printer);
+    for remark in &estimate.remarks {
+        printer.line(format_args!("\n{} {remark}", printer.tone(Tone::Warning, "note:")));
+    }
     for problem in &estimate.problems {
         printer.line(format_args!("\n{} {problem}", printer.tone(Tone::Bad, "refused:")));
+    }
+}
+
+fn show_function(estimate: &Estimate, printer: &Printer) {
+    let mut table =
+        printer.table(["as a Function", "nobody renews for", "after a kill", "the holder bears", "failover, crash"]);
+    let pools = estimate.pools.iter().filter_map(|pool| Some((pool, pool.function.as_ref()?)));
+    let mut any = false;
+    for (pool, timing) in pools {
+        any = true;
+        let spans = [timing.gap, timing.gap_after_kill, timing.borne, timing.failover_crash];
+        let mut row = vec![pool.pool.clone()];
+        row.extend(spans.iter().map(|span| format!("{} ms", span.0)));
+        table.add_row(row);
+    }
+    if any {
+        printer.line("");
+        printer.print_table(&table);
     }
 }
 
@@ -220,8 +301,13 @@ mod tests {
     }
 
     fn problems(text: &str) -> Vec<String> {
+        problems_with(text, &[])
+    }
+
+    fn problems_with(text: &str, args: &[&str]) -> Vec<String> {
         let config = ha_controller::config::parse(Path::new("pool.toml"), text, &[]).expect("a good configuration");
-        estimate(&config, &Line::parse_from(["estimate"]).args).expect("an estimate").problems
+        let line = Line::parse_from([&["estimate"], args].concat());
+        estimate(&config, &line.args).expect("an estimate").problems
     }
 
     const POOL: &str = "[[pool]]\nname = \"press_1\"\nmembers = [\"edge-1\", \"edge-2\"]\n";
@@ -229,6 +315,14 @@ mod tests {
     #[test]
     fn the_defaults_fit_into_the_smallest_hub() {
         assert_eq!(problems(POOL), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_timer_needs_a_lease_that_outlives_its_gaps() {
+        let slow = format!("{POOL}[pool.timings]\nttl_ms = 30000\n");
+        assert!(problems_with(POOL, &["--function", "10"])[0].contains("ttl_ms of "));
+        assert_eq!(problems_with(&slow, &["--function", "10"]), Vec::<String>::new());
+        assert!(problems_with(&slow, &["--function", "10", "--hold-s", "300"])[0].contains("time-out"));
     }
 
     #[test]
