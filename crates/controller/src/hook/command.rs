@@ -31,7 +31,7 @@ pub(super) async fn call(words: &[String], time: Duration, event: &Event, hook: 
     let ended = tokio::time::timeout(time, to_the_end(child, event, hook)).await;
     match ended {
         Ok(Ok((status, last))) => {
-            group.is_gone();
+            group.let_go();
             answer(status, last)
         }
         Ok(Err(error)) => Err(Failed::Passing(format!("{program} cannot be waited for: {error}"))),
@@ -111,7 +111,7 @@ impl Group {
     }
 
     /// Nothing holds its output any more, so there is nothing to kill.
-    fn is_gone(mut self) {
+    fn let_go(mut self) {
         self.0 = None;
     }
 }
