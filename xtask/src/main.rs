@@ -1,6 +1,7 @@
-//! Chores in Rust: `cargo xtask test`, `layers`, `docs`, `fuzz`, `check`.
+//! Chores in Rust: `cargo xtask test`, `layers`, `docs`, `example`, `fuzz`, `check`.
 
 mod docs;
+mod example;
 mod fuzz;
 mod layers;
 mod run;
@@ -34,6 +35,8 @@ enum Chore {
         #[arg(long)]
         check: bool,
     },
+    /// Build and run examples/press-line: a hub, two devices, a plant, a failover and a rolling update.
+    Example,
     /// Feed hostile bytes to what reads them; needs a nightly compiler and cargo-fuzz.
     Fuzz {
         /// Targets of the folder fuzz/targets; all when none is named.
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Chore::Test { args } => suite::test(&args),
         Chore::Layers => layers::check(),
         Chore::Docs { check } => docs::generate(check),
+        Chore::Example => example::press_line(),
         Chore::Fuzz { targets, seconds } => fuzz::fuzz(&targets, seconds),
         Chore::Check => suite::check(),
     };
