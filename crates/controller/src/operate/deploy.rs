@@ -120,7 +120,7 @@ pub enum DeployError {
     #[error("{0:?} cannot name a release or a layer")]
     Name(String),
     /// Members cannot be deployed to.
-    #[error("{} not be deployed to: {}", if .0.len() == 1 { "a member can" } else { "members can" }, .0.join("; "))]
+    #[error("{} cannot be deployed to: {}", if .0.len() == 1 { "a member" } else { "members" }, .0.join("; "))]
     Members(Vec<String>),
     /// A configuration of that id has other content, and content cannot be changed.
     #[error("there is a deployment {0} already, with other content")]
