@@ -180,7 +180,7 @@ async fn drift_names_what_differs_and_who_set_it() {
         assert!(Instant::now() < deadline, "the layer was never applied");
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
-    assert_eq!(report.compared_with.as_ref().map(|member| member.as_str()), Some("edge-a"));
+    assert_eq!(report.compared_with.as_ref().map(ha_core::ids::MemberId::as_str), Some("edge-a"));
     let shown = |n: usize| {
         let told = report.members[n].differences.iter().filter(|drifted| drifted.kind == DriftKind::Told);
         let line = |d: &iotedge_ha_controller::operate::Drifted| {
