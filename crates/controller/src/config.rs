@@ -5,6 +5,7 @@
 
 pub mod edit;
 mod file;
+mod gate;
 mod hook;
 mod identity;
 mod overrides;
@@ -24,6 +25,7 @@ use ha_core::policy::Policy;
 use ha_core::time::Millis;
 use serde::Serialize;
 
+pub use self::gate::FlagConfig;
 pub use self::hook::{Address, HookConfig, HookEvent, HookTarget, OnTimeout, SecretHeader, WebhookConfig};
 pub use self::identity::{HubAccess, IdentityConfig, IdentitySource};
 pub use self::overrides::{Override, environment, overridable};
@@ -104,6 +106,8 @@ pub struct PoolConfig {
     pub agent_module: String,
     /// The module that does the work, if it is a module.
     pub workload_module: Option<String>,
+    /// How members without an agent are told that they are active; `None`: every member has one.
+    pub flag: Option<FlagConfig>,
     /// How messages follow the holder, if by routes of the hub.
     pub routing: Option<RoutingConfig>,
     /// How fast a failover must be, if somebody said.

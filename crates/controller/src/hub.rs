@@ -17,6 +17,8 @@ use ha_core::time::Millis;
 use ha_iothub::management::Route;
 use serde::Serialize;
 
+use crate::config::{FlagConfig, PoolConfig};
+
 /// One member of one pool, and the modules that matter there.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Seat {
@@ -28,6 +30,69 @@ pub struct Seat {
     pub agent_module: String,
     /// The module that does the work, if it is a module.
     pub workload_module: Option<String>,
+    /// How members without an agent are told, if there are any in this pool.
+    pub flag: Option<Box<SeatFlag>>,
+}
+
+/// The flags of a pool in which not every member has an agent.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct SeatFlag {
+    /// Where they are.
+    pub config: FlagConfig,
+    /// Who else is told by one.
+    pub others: Vec<MemberId>,
+}
+
+impl Seat {
+    /// The seat of `member` in a pool; `met` are all who have or had to do with it.
+    pub fn new<'a>(config: &PoolConfig, member: &MemberId, met: impl IntoIterator<Item = &'a MemberId>) -> Self {
+        let flag = config.flag.as_ref().map(|flag| {
+            let others = met.into_iter().filter(|other| *other != member && flag.tells(other)).cloned().collect();
+            Box::new(SeatFlag { config: flag.clone(), others })
+        });
+        Self {
+            pool: config.name.clone(),
+            member: member.clone(),
+            agent_module: config.agent_module.clone(),
+            workload_module: config.workload_module.clone(),
+            flag,
+        }
+    }
+
+    /// Where this member's flag is, if it has no agent.
+    pub fn told_by_flag(&self) -> Option<&FlagConfig> {
+        self.flag.as_ref().map(|flag| &flag.config).filter(|config| config.tells(&self.member))
+    }
+}
+
+/// What we write into a twin, and no deployment may.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OwnKey {
+    /// Whose twin; `None`: the device's own.
+    pub module: Option<String>,
+    /// The keys below `properties.desired`.
+    pub path: Vec<String>,
+}
+
+impl OwnKey {
+    /// What a pool's controller writes.
+    pub fn of(config: &PoolConfig) -> Vec<Self> {
+        let agent = Self { module: Some(config.agent_module.clone()), path: vec![ha_protocol::HA.to_owned()] };
+        match &config.flag {
+            None => vec![agent],
+            Some(flag) => {
+                let own = Self { module: flag.module.clone(), path: flag.path.clone() };
+                if flag.agents.is_empty() { vec![own] } else { vec![own, agent] }
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for OwnKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let twin = self.module.as_deref().unwrap_or("the device");
+        write!(f, "{} of {twin}", self.path.join("."))
+    }
 }
 
 /// Second opinions, as gathered; what could not be asked is `None`.
@@ -155,8 +220,8 @@ pub trait Hub: Send + Sync + 'static {
         children: &[String],
     ) -> impl Future<Output = Result<(), CallFailure>> + Send;
 
-    /// The deployments that would overwrite what we write into the twin of `agent_module`.
-    fn reassertions(&self, agent_module: &str) -> impl Future<Output = Result<Vec<Reassertion>, Error>> + Send;
+    /// The deployments that would overwrite what we write.
+    fn reassertions(&self, own: &[OwnKey]) -> impl Future<Output = Result<Vec<Reassertion>, Error>> + Send;
 }
 
 /// A record and its version, or that there is none.

@@ -116,14 +116,16 @@ fn outdone_after(config: &Config) -> Duration {
     Duration::from_millis((charge.rate.stretch(charge.ttl) + charge.renew.times(3)).0)
 }
 
-/// How long a pass may take: long enough to wait for a holder that has fallen silent, and to replace it.
+/// How long a pass may take: long enough to wait for a holder that has fallen silent, and to replace it. What is waited for in a pass that
+/// ends too soon is waited for anew in the next.
 pub fn tick_limit(config: &Config) -> Duration {
-    let longest = |policy: &ha_core::policy::Policy| {
-        let timings = &policy.timings;
-        timings.rate.stretch(timings.ttl) + timings.call_timeout.times(6) + timings.stop
+    let longest = |pool: &PoolConfig| {
+        let timings = &pool.policy.timings;
+        let flag = pool.flag.as_ref().map_or(Millis::ZERO, |flag| flag.down_after + flag.fence_delay);
+        timings.rate.stretch(timings.ttl) + timings.call_timeout.times(6) + timings.stop + flag
     };
     let hooks = |pool: &PoolConfig| pool.hooks.iter().fold(Millis::ZERO, |sum, hook| sum + hook.longest());
-    let pools = config.pools.iter().map(|pool| longest(&pool.policy) + hooks(pool)).max().unwrap_or_default();
+    let pools = config.pools.iter().map(|pool| longest(pool) + hooks(pool)).max().unwrap_or_default();
     let charge = config.controller.charge;
     let all = pools + charge.rate.stretch(charge.ttl) + charge.renew + Millis(5_000);
     Duration::from_millis(all.0)

@@ -16,6 +16,7 @@ pub mod brake;
 pub mod charge;
 pub mod drift;
 pub mod fitness;
+pub mod flag;
 pub mod grantor;
 pub mod holder;
 pub mod ids;

@@ -197,3 +197,10 @@ pub enum Refusal {
     #[error("an earlier workload may still be running here")]
     Starting,
 }
+
+impl Refusal {
+    /// Whether the next request, with a fresh nonce, may well be taken.
+    pub const fn is_passing(&self) -> bool {
+        matches!(self, Self::UnknownNonce | Self::TooLate | Self::Leaving)
+    }
+}

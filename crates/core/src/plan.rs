@@ -457,8 +457,7 @@ impl View {
     /// Goes on with the holder, and says what is wrong with it.
     fn keep(&self, holder: &MemberId, term: Term, plan: &mut Plan) {
         let refusal = self.seen.get(holder).and_then(|seen| seen.answer.as_ref()).and_then(|a| a.value.refused.clone());
-        let passing = matches!(refusal, Some(Refusal::UnknownNonce | Refusal::TooLate | Refusal::Leaving));
-        if let (Some(refusal), false) = (refusal, passing) {
+        if let Some(refusal) = refusal.filter(|refusal| !refusal.is_passing()) {
             plan.waiting.push(Waiting::HolderRefuses { member: holder.clone(), refusal });
         }
         plan.steps.push(Step::Renew { member: holder.clone(), term });

@@ -288,6 +288,11 @@ impl Pool {
         self.wake
     }
 
+    /// Everybody who is talked to: the members, and whoever was granted something.
+    pub fn met(&self) -> impl Iterator<Item = &MemberId> {
+        self.contacts.keys()
+    }
+
     /// The last plan.
     pub fn last_plan(&self) -> &Plan {
         &self.plan

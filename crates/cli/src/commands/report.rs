@@ -32,7 +32,7 @@ pub(crate) fn row(report: &PoolReport, member: &MemberReport) -> [String; 9] {
         member.role.to_owned(),
         member.state.map_or_else(|| "unknown".to_owned(), ToOwned::to_owned),
         member.term.map_or_else(dash, |term| term.to_string()),
-        member.lease_left_ms.map_or_else(dash, |ms| Millis(ms).to_string()),
+        lease(member),
         member.age_ms.map_or_else(dash, |ms| Millis(ms).to_string()),
         if member.fit { "yes" } else { "no" }.to_owned(),
         match &member.drift {
@@ -42,9 +42,23 @@ pub(crate) fn row(report: &PoolReport, member: &MemberReport) -> [String; 9] {
     ]
 }
 
+fn lease(member: &MemberReport) -> String {
+    match member.lease_left_ms {
+        _ if !member.fenced => "not fenced".to_owned(),
+        Some(ms) => Millis(ms).to_string(),
+        None => "-".to_owned(),
+    }
+}
+
 pub(crate) fn say_state(report: &PoolReport, printer: &Printer) {
     if report.holder.is_none() {
         printer.note(format_args!("{}: nobody holds", report.pool));
+    }
+    if report.members.iter().any(|member| !member.fenced) {
+        printer.note(format_args!(
+            "{}: not fenced, a device that is cut off may go on beside the active one",
+            report.pool
+        ));
     }
     if let Some(by) = &report.paused_by {
         printer.note(format_args!("{}: paused by {by}", report.pool));
@@ -70,10 +84,10 @@ pub(crate) fn show_member(member: &MemberReport, printer: &Printer) {
     let unknown = || "unknown".to_owned();
     printer.line(format_args!("{}  {}  {}", member.member, member.role, member.state.unwrap_or("unknown")));
     printer.line(format_args!("  why            {}", member.why));
-    if let (Some(term), left) = (member.term, member.lease_left_ms) {
-        let left = left.map_or_else(|| "no lease".to_owned(), |ms| format!("lease left {}", Millis(ms)));
-        printer.line(format_args!("  term           {term}, {left}"));
+    if let Some(term) = member.term {
+        printer.line(format_args!("  term           {term}"));
     }
+    printer.line(format_args!("  lease left     {}", lease(member)));
     let evidence = &member.evidence;
     let ping = evidence.edge_agent_ping.as_ref().map_or_else(unknown, |seen| match &seen.value {
         Ok(()) => "answers".to_owned(),

@@ -74,6 +74,11 @@ fn python_edge() {
 }
 
 #[test]
+fn python_recipe() {
+    python("recipe");
+}
+
+#[test]
 fn node_registry() {
     node("registry");
 }

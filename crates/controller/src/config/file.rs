@@ -170,6 +170,12 @@ pub(super) struct RawPool {
     pub(super) agent_module: Option<At<String>>,
     /// The module that does the work: its runtime status is gathered as evidence.
     pub(super) workload_module: Option<At<String>>,
+    /// How members learn that they are active: `agent` (the agent's gate, kept by a lease) or `flag` (a boolean in a twin: cannot fence).
+    /// Default: agent.
+    pub(super) gate: Option<At<String>>,
+    /// With `gate = "flag"`: which boolean.
+    #[serde(default)]
+    pub(super) flag: RawFlag,
     /// How fast a failover must be: checked against the computed worst case.
     pub(super) rto_ms: Option<At<u64>>,
     /// Whom to ask before, and to tell after, a change of holder in this pool.
@@ -231,6 +237,25 @@ pub(super) struct RawParents {
     pub(super) mode: Option<At<String>>,
     /// The device ids of the children.
     pub(super) children: Option<At<Vec<At<String>>>>,
+}
+
+/// The flag of a pool without agents.
+#[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawFlag {
+    /// The module whose twin holds the flag. Default: none, the device's own twin holds it.
+    pub(super) module: Option<At<String>>,
+    /// Where it is below `properties.desired`, with dots. Default: `active`.
+    pub(super) path: Option<At<String>>,
+    /// Where the device reports below `properties.reported`, with dots, what it does: a boolean. A device that reports `false` is not waited for any
+    /// longer. Default: none, `fence_delay_ms` is always waited for.
+    pub(super) confirm: Option<At<String>>,
+    /// How long a device whose flag was cleared is given to hear of it before another's flag is set. Default: 30000.
+    pub(super) fence_delay_ms: Option<At<u64>>,
+    /// How long the active device must have been disconnected to be taken for dead. Default: 60000.
+    pub(super) down_after_ms: Option<At<u64>>,
+    /// Members that have an agent already, on the way from a flag to a lease. Default: none.
+    pub(super) agents: Option<At<Vec<At<String>>>>,
 }
 
 /// The clockwork of a pool.

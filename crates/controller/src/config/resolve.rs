@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use super::file::{At, Origin, RawFile, RawPolicy, RawPool, RawTimings};
 use super::problem::{Problem, Source};
-use super::{AGENT_MODULE, Config, ControllerConfig, HookEvent, Members, PoolConfig, Setting};
+use super::{AGENT_MODULE, Config, ControllerConfig, FlagConfig, HookEvent, Members, PoolConfig, Setting};
 
 /// The longest span that any setting may have: longer than anybody means.
 const SPAN_MAX: u64 = 30 * 24 * 3_600_000;
@@ -42,7 +42,7 @@ pub(super) fn no_pool(source: &Source<'_>) -> Problem {
     Problem::of(source, &Origin::File(0..0), "there is no pool", hint)
 }
 
-struct Resolver<'a> {
+pub(super) struct Resolver<'a> {
     source: &'a Source<'a>,
     problems: &'a mut Vec<Problem>,
     settings: Vec<Setting>,
@@ -129,10 +129,11 @@ impl Resolver<'_> {
         let workload_module =
             pool.workload_module.as_ref().map(|at| self.note(&key("workload_module"), at, at.value.clone()));
         self.module_ids(pool, raw);
-        self.agents(&name, pool, &members, &agent_module, seen);
+        let flag = self.flag(&key, pool, &members);
+        self.agents(&name, pool, &members, &agent_module, flag.as_ref(), seen);
         let rto = pool.rto_ms.as_ref().map(|at| self.note(&key("rto_ms"), at, Millis(at.value)));
         let routing = self.routing(raw, &name, pool, &members, seen);
-        Some(PoolConfig { name, members, agent_module, workload_module, routing, rto, hooks, parents, policy })
+        Some(PoolConfig { name, members, agent_module, workload_module, routing, flag, rto, hooks, parents, policy })
     }
 
     /// A device may belong to several pools, with an agent module for each.
@@ -142,10 +143,20 @@ impl Resolver<'_> {
         pool: &RawPool,
         members: &Members,
         agent: &str,
+        flag: Option<&FlagConfig>,
         seen: &mut BTreeMap<String, Origin>,
     ) {
         let Members::Listed(listed) = members else { return };
         for member in listed {
+            if let Some(flag) = flag.filter(|flag| flag.tells(member)) {
+                let module = flag.module.as_deref().unwrap_or_default();
+                if seen.insert(format!("{member}/{module}/{}", flag.path.join(".")), pool.name.origin.clone()).is_some()
+                {
+                    let reason = format!("{member} is in another pool already, with the same flag");
+                    self.complain(&pool.name.origin, reason, format!("give {name} a flag of its own"));
+                }
+                continue;
+            }
             // No pool's name has a slash.
             if seen.insert(format!("{member}/{agent}"), pool.name.origin.clone()).is_some() {
                 let reason = format!("{member} is in another pool already, with the same agent module {agent}");
@@ -258,7 +269,12 @@ impl Resolver<'_> {
         Policy { timings, failback, flap_guard, on_workload_failure, on_drift, ..usual }
     }
 
-    fn word<'w, const N: usize>(&mut self, key: &str, given: &[&Option<At<String>>], words: [&'w str; N]) -> &'w str {
+    pub(super) fn word<'w, const N: usize>(
+        &mut self,
+        key: &str,
+        given: &[&Option<At<String>>],
+        words: [&'w str; N],
+    ) -> &'w str {
         let said = self.value(key, given, words[0].to_owned());
         if let Some(word) = words.into_iter().find(|word| *word == said) {
             return word;
@@ -270,15 +286,15 @@ impl Resolver<'_> {
         words[0]
     }
 
-    fn text(&mut self, key: &str, given: &Option<At<String>>, usual: &str) -> String {
+    pub(super) fn text(&mut self, key: &str, given: &Option<At<String>>, usual: &str) -> String {
         self.value(key, &[given], usual.to_owned())
     }
 
-    fn span(&mut self, key: &str, given: &[&Option<At<u64>>], usual: Millis) -> Millis {
+    pub(super) fn span(&mut self, key: &str, given: &[&Option<At<u64>>], usual: Millis) -> Millis {
         Millis(self.number(key, given, usual.0, 1..=SPAN_MAX))
     }
 
-    fn number(
+    pub(super) fn number(
         &mut self,
         key: &str,
         given: &[&Option<At<u64>>],
@@ -296,19 +312,19 @@ impl Resolver<'_> {
     }
 
     /// The first value given, noted with its origin.
-    fn value<T: Clone + Serialize>(&mut self, key: &str, given: &[&Option<At<T>>], usual: T) -> T {
+    pub(super) fn value<T: Clone + Serialize>(&mut self, key: &str, given: &[&Option<At<T>>], usual: T) -> T {
         match given.iter().find_map(|at| at.as_ref()) {
             Some(at) => self.note(key, at, at.value.clone()),
             None => self.default(key, usual),
         }
     }
 
-    fn default<T: Serialize>(&mut self, key: &str, value: T) -> T {
+    pub(super) fn default<T: Serialize>(&mut self, key: &str, value: T) -> T {
         self.keep(key, &value, "default".to_owned());
         value
     }
 
-    fn note<T, V: Serialize>(&mut self, key: &str, at: &At<T>, value: V) -> V {
+    pub(super) fn note<T, V: Serialize>(&mut self, key: &str, at: &At<T>, value: V) -> V {
         let origin = self.source.origin(&at.origin);
         self.keep(key, &value, origin);
         value
@@ -319,7 +335,7 @@ impl Resolver<'_> {
         self.settings.push(Setting { key: key.to_owned(), value, origin });
     }
 
-    fn complain(&mut self, origin: &Origin, reason: impl Into<String>, hint: impl Into<String>) {
+    pub(super) fn complain(&mut self, origin: &Origin, reason: impl Into<String>, hint: impl Into<String>) {
         let problem = Problem::of(self.source, origin, reason, hint);
         if !self.problems.contains(&problem) {
             self.problems.push(problem);
@@ -339,9 +355,9 @@ impl Resolver<'_> {
     }
 }
 
-const DEVICE_ID_HINT: &str = "1 to 128 of ASCII letters, digits and - : . + % _ # * ? ! ( ) , = @ ; $ '";
+pub(super) const DEVICE_ID_HINT: &str = "1 to 128 of ASCII letters, digits and - : . + % _ # * ? ! ( ) , = @ ; $ '";
 
-fn is_device_id(id: &str) -> bool {
+pub(super) fn is_device_id(id: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-:.+%_#*?!(),=@;$'".contains(c);
     (1..=128).contains(&id.len()) && id.chars().all(allowed)
 }

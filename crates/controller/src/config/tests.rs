@@ -104,6 +104,93 @@ fn unsafe_timings_of_the_control_lease_are_refused() {
 }
 
 #[test]
+fn a_flag_has_defaults_and_a_place() {
+    let config = taken(&format!("{POOL}gate = \"flag\"\n"), &[]);
+    let flag = config.pools[0].flag.as_ref().expect("it has one");
+    assert_eq!((&flag.module, &flag.path[..], &flag.confirm), (&None, &["active".to_owned()][..], &None));
+    assert_eq!((flag.fence_delay, flag.down_after), (Millis(30_000), Millis(60_000)));
+    let text = format!(
+        "{POOL}gate = \"flag\"\nflag = {{ module = \"press\", path = \"ha.active\", agents = [\"edge-b\"] }}\n"
+    );
+    let flag = taken(&text, &[]).pools.remove(0).flag.expect("it has one");
+    assert_eq!(flag.path, ["ha", "active"]);
+    assert!(flag.tells(&MemberId::new("edge-a")) && !flag.tells(&MemberId::new("edge-b")));
+}
+
+#[test]
+fn nonsense_about_flags_is_refused() {
+    let flag = "flag = { module = \"$edgeHub\", path = \"a..b\", confirm = \"$version\", fence_delay_ms = 700_000, agents = [\"edge-x\"] }";
+    check(
+        &format!("{POOL}gate = \"flag\"\n{flag}\n"),
+        expect![[r#"
+        pool.toml:5:19: "$edgeHub" is no module id
+          |
+        5 | flag = { module = "$edgeHub", path = "a..b", confirm = "$version", fence_delay_ms = 700_000, agents = ["edge-x"] }
+          |                   ^^^^^^^^^^
+        hint: 1 to 128 of ASCII letters, digits and - : . + % _ # * ? ! ( ) , = @ ; $ '
+
+        pool.toml:5:38: "a..b" is no path of a twin
+          |
+        5 | flag = { module = "$edgeHub", path = "a..b", confirm = "$version", fence_delay_ms = 700_000, agents = ["edge-x"] }
+          |                                      ^^^^^^
+        hint: keys with dots between them, at most nine, without '$', '#' and spaces: such as ha.active
+
+        pool.toml:5:56: "$version" is no path of a twin
+          |
+        5 | flag = { module = "$edgeHub", path = "a..b", confirm = "$version", fence_delay_ms = 700_000, agents = ["edge-x"] }
+          |                                                        ^^^^^^^^^^
+        hint: keys with dots between them, at most nine, without '$', '#' and spaces: such as ha.active
+
+        pool.toml:5:85: fence_delay_ms = 700000 is outside 0..=600000
+          |
+        5 | flag = { module = "$edgeHub", path = "a..b", confirm = "$version", fence_delay_ms = 700_000, agents = ["edge-x"] }
+          |                                                                                     ^^^^^^^
+        hint: the default is 30000
+
+        pool.toml:5:104: "edge-x" is no member of the pool
+          |
+        5 | flag = { module = "$edgeHub", path = "a..b", confirm = "$version", fence_delay_ms = 700_000, agents = ["edge-x"] }
+          |                                                                                                        ^^^^^^^^
+        hint: list members of this pool that have an agent"#]],
+    );
+    check(
+        &format!("{POOL}flag.path = \"a\"\n"),
+        expect![[r#"
+        pool.toml:4:13: the pool has no flag
+          |
+        4 | flag.path = "a"
+          |             ^^^
+        hint: add gate = "flag" to the pool, or remove this"#]],
+    );
+    check(
+        &format!("{POOL}gate = \"lever\"\n"),
+        expect![[r#"
+        pool.toml:4:8: gate = "lever" is neither "agent" nor "flag"
+          |
+        4 | gate = "lever"
+          |        ^^^^^^^
+        hint: choose one of the two"#]],
+    );
+    let two = POOL.replace("press_1", "press_2");
+    check(
+        &format!("{POOL}gate = \"flag\"\n{two}gate = \"flag\"\n"),
+        expect![[r#"
+        pool.toml:6:8: edge-a is in another pool already, with the same flag
+          |
+        6 | name = "press_2"
+          |        ^^^^^^^^^
+        hint: give press_2 a flag of its own
+
+        pool.toml:6:8: edge-b is in another pool already, with the same flag
+          |
+        6 | name = "press_2"
+          |        ^^^^^^^^^
+        hint: give press_2 a flag of its own"#]],
+    );
+    check(&format!("{POOL}gate = \"flag\"\n{two}gate = \"flag\"\nflag.path = \"other\"\n"), expect!["taken"]);
+}
+
+#[test]
 fn everything_wrong_is_said_at_once() {
     check(
         "[hub]\nsku = \"S9\"\nunits = 0\n[[pool]]\nname = \"press-1\"\nmembers = [\"a\"]\n\

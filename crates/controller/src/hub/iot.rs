@@ -5,6 +5,7 @@ mod children;
 mod deployments;
 mod errors;
 mod evidence;
+mod flag;
 mod keys;
 mod mirror;
 mod records;
@@ -29,11 +30,13 @@ use ha_wire::ConnectionString;
 
 use self::deployments::Deployments;
 pub(crate) use self::errors::error;
+use self::flag::FlagGates;
 use self::keys::Keys;
 use self::records::Records;
 use self::steer::Steering;
 use super::{
-    Error, Hub, NotSteered, NotWritten, Opinions, Placed, Read, Reassertion, Rule, Seat, Steered, Written, chain,
+    Error, Hub, NotSteered, NotWritten, Opinions, OwnKey, Placed, Read, Reassertion, Rule, Seat, Steered, Written,
+    chain,
 };
 use crate::config::{HubAccess, HubConfig, ResourceConfig, SecretMissing, SecretPlace};
 use crate::selection::TagCondition;
@@ -52,6 +55,7 @@ pub struct IotHub {
     records: Records,
     keys: Keys,
     deployments: Deployments,
+    flags: FlagGates,
 }
 
 /// Why there is no way to the hub at all.
@@ -119,7 +123,8 @@ impl IotHub {
     /// A hub through a client that is set up already.
     pub fn with_client(client: Client) -> Self {
         let (records, keys, deployments) = (Records::default(), Keys::default(), Deployments::default());
-        Self { client, management: None, steering: Steering::default(), records, keys, deployments }
+        let (steering, flags) = (Steering::default(), FlagGates::default());
+        Self { client, management: None, steering, records, keys, deployments, flags }
     }
 
     /// The hub as a resource of Azure, if the configuration says where that is.
@@ -148,6 +153,9 @@ impl IotHub {
 
     /// Asks an agent how it is and disturbs nothing: no nonce is taken, no key is installed.
     pub async fn peek(&self, seat: &Seat, timeout: Millis) -> Result<Answer, CallFailure> {
+        if let Some(config) = seat.told_by_flag() {
+            return self.flags.peek(&self.client, seat, config, timeout).await;
+        }
         let hello = ha_core::messages::Hello {
             grantor: ha_core::ids::GrantorId::controller(),
             epoch: ha_core::ids::Epoch(0),
@@ -216,6 +224,12 @@ impl Hub for IotHub {
     }
 
     async fn call(&self, seat: &Seat, request: &Request, hold: Millis, timeout: Millis) -> Result<Answer, CallFailure> {
+        if let Some(config) = seat.told_by_flag() {
+            return self.flags.call(&self.client, seat, config, request, hold, timeout).await;
+        }
+        if let (Some(flag), Request::Grant(grant)) = (&seat.flag, request) {
+            self.flags.stand_aside(&self.client, seat, &flag.config, grant.term, timeout).await?;
+        }
         self.call_with_key(seat, request, hold, timeout, keys::Missing::Install).await
     }
 
@@ -224,6 +238,10 @@ impl Hub for IotHub {
     }
 
     async fn mirror(&self, seat: &Seat, mirror: &Mirror) -> Result<(), Error> {
+        if let Some(config) = seat.told_by_flag().filter(|_| !mirror.active) {
+            let closed = self.flags.close(&self.client, seat, config, mirror.term).await;
+            closed.map_err(|failure| Error::Refused(format!("the flag could not be cleared: {failure}")))?;
+        }
         mirror::write(&self.client, seat, mirror).await
     }
 
@@ -264,8 +282,8 @@ impl Hub for IotHub {
         children::tell(&self.client, gateway, children).await
     }
 
-    async fn reassertions(&self, agent_module: &str) -> Result<Vec<Reassertion>, Error> {
-        self.deployments.reassertions(&self.client, agent_module).await
+    async fn reassertions(&self, own: &[OwnKey]) -> Result<Vec<Reassertion>, Error> {
+        self.deployments.reassertions(&self.client, own).await
     }
 }
 

@@ -7,6 +7,7 @@ mod control;
 mod credentials;
 mod deployments;
 mod drift;
+mod fencing;
 mod hooks;
 mod keys;
 mod members;
@@ -142,6 +143,7 @@ pub async fn run(config: Result<Config, Refused>, offline: bool, told: impl FnMu
     };
     for pool in &config.pools {
         inspection.note(rto::CHECK.on(Some(pool.name.to_string()), rto::check(pool, &config)));
+        inspection.note(fencing::CHECK.on(Some(pool.name.to_string()), fencing::check(pool)));
         for hook in &pool.hooks {
             inspection.note(hooks::CHECK.on(Some(format!("{}/{}", pool.name, hook.name)), hooks::check(hook)));
         }
@@ -246,6 +248,12 @@ impl<F: FnMut(&Finding)> Inspection<F> {
             }
             return;
         }
+        if seat.told_by_flag().is_some() {
+            let because = "it has no agent".to_owned();
+            self.note(keys::CHECK.on(subject.clone(), Outcome::NotApplicable { because }));
+            self.note(agents::CHECK.on(subject, agents::check(hub, &seat, pool).await));
+            return;
+        }
         let (keyed, outcome) = keys::check(hub, &seat).await;
         self.note(keys::CHECK.on(subject.clone(), outcome));
         let answers =
@@ -258,9 +266,16 @@ fn patience() -> Call {
     Call::within(Duration::from_secs(15))
 }
 
-/// The agent module's twin, or why it cannot be had.
-async fn agent_twin(hub: &IotHub, seat: &Seat) -> Result<ha_wire::Twin, ha_iothub::Error> {
-    hub.client().twin(seat.member.as_str(), Some(&seat.agent_module), &patience()).await
+/// The twin that the controller writes to: the agent module's, or the one with the flag.
+async fn own_twin(hub: &IotHub, seat: &Seat) -> Result<ha_wire::Twin, ha_iothub::Error> {
+    hub.client().twin(seat.member.as_str(), own_module(seat), &patience()).await
+}
+
+fn own_module(seat: &Seat) -> Option<&str> {
+    match seat.told_by_flag() {
+        Some(flag) => flag.module.as_deref(),
+        None => Some(&seat.agent_module),
+    }
 }
 
 #[cfg(test)]

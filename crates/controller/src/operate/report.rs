@@ -68,6 +68,8 @@ pub struct MemberReport {
     pub state: Option<&'static str>,
     /// The term it runs or last ran.
     pub term: Option<Term>,
+    /// Whether a lease keeps it from running when another does; a flag cannot.
+    pub fenced: bool,
     /// How long its lease lasts.
     pub lease_left_ms: Option<u64>,
     /// How old its answer is.
@@ -135,13 +137,9 @@ pub async fn members_of(hub: &IotHub, config: &PoolConfig) -> Result<Vec<MemberI
     }
 }
 
+/// A seat to look at: nothing is written on its behalf.
 pub(super) fn seat(config: &PoolConfig, member: &MemberId) -> Seat {
-    Seat {
-        pool: config.name.clone(),
-        member: member.clone(),
-        agent_module: config.agent_module.clone(),
-        workload_module: config.workload_module.clone(),
-    }
+    Seat::new(config, member, [])
 }
 
 fn seen(answer: Result<Answer, CallFailure>, opinions: Opinions, clock: Clock) -> MemberSeen {
@@ -175,7 +173,9 @@ impl Known<'_> {
         };
         let holder = self.anchor.and_then(|anchor| anchor.holder.as_ref());
         let answer = seen.answer.as_ref();
+        let fenced = self.config.flag.as_ref().is_none_or(|flag| !flag.tells(&member));
         MemberReport {
+            fenced,
             role: self.role(&member),
             state: answer.map(|answer| answer.value.state.as_str()),
             term: answer.map(|answer| answer.value.term),
@@ -210,7 +210,7 @@ impl Known<'_> {
 
 fn workload(workload: &Workload) -> String {
     match workload {
-        Workload::Unknown => "fit; the workload has not been probed".to_owned(),
+        Workload::Unknown => "fit; the workload is not probed".to_owned(),
         Workload::Ready => "fit; the workload can be started".to_owned(),
         Workload::Running => "fit; the workload runs".to_owned(),
         Workload::Unready(why) => format!("the workload is not ready: {why}"),

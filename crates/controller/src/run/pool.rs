@@ -23,7 +23,7 @@ use super::steer::Steer;
 use crate::clock::Clock;
 use crate::config::{HookEvent, PoolConfig};
 use crate::hook::{Event, Hooks, Telling};
-use crate::hub::{Hub, NotWritten, Seat, Written, chain};
+use crate::hub::{Hub, NotWritten, OwnKey, Seat, Written, chain};
 use crate::parents::Moving;
 use crate::store::{Entry, Followed, KeptDecision, Recorder};
 
@@ -149,11 +149,11 @@ impl<H: Hub> PoolTask<H> {
 
     /// Whether the pool can be run, and who belongs to it.
     async fn admit(&mut self, roster: &mut Roster<H>) -> Result<Roll, String> {
-        let agent_module = &self.config.agent_module;
-        let asked = tokio::time::timeout(DEPLOYMENTS_MAX, self.hub.reassertions(agent_module)).await;
+        let own = OwnKey::of(&self.config);
+        let asked = tokio::time::timeout(DEPLOYMENTS_MAX, self.hub.reassertions(&own)).await;
         match asked {
             Ok(Ok(found)) if found.is_empty() => {}
-            Ok(Ok(found)) => return Err(super::reassertion::explain(agent_module, &found)),
+            Ok(Ok(found)) => return Err(super::reassertion::explain(&own, &found)),
             // Whoever may not read deployments cannot be told about them, and a lease that runs cannot wait.
             Ok(Err(error)) => {
                 tracing::warn!(pool = %self.config.name, error = chain(&error), "deployments could not be looked at");
@@ -183,15 +183,6 @@ impl<H: Hub> PoolTask<H> {
             followers.add(steer);
         }
         followers
-    }
-
-    fn seat(&self, member: &MemberId) -> Seat {
-        Seat {
-            pool: self.config.name.clone(),
-            member: member.clone(),
-            agent_module: self.config.agent_module.clone(),
-            workload_module: self.config.workload_module.clone(),
-        }
     }
 }
 
@@ -268,7 +259,7 @@ impl<H: Hub> Driver<H> {
                 write_outcome(anchor, written)
             }),
             Effect::Call { call, member, request, hold, timeout } => {
-                let seat = self.task.seat(&member);
+                let seat = self.seat(&member);
                 let prompt = hold == Millis::ZERO;
                 self.begin(prompt, async move {
                     let fact = match hub.call(&seat, &request, hold, timeout).await {
@@ -279,11 +270,11 @@ impl<H: Hub> Driver<H> {
                 });
             }
             Effect::Gather { member } => {
-                let seat = self.task.seat(&member);
+                let seat = self.seat(&member);
                 self.begin(true, async move { gather(&*hub, clock, seat).await });
             }
             Effect::Mirror { member, mirror } => {
-                let seat = self.task.seat(&member);
+                let seat = self.seat(&member);
                 self.begin(true, async move {
                     let done = hub.mirror(&seat, &mirror).await;
                     if let Err(error) = &done {
@@ -317,6 +308,10 @@ impl<H: Hub> Driver<H> {
                 self.task.recorder.keep(Entry::Decision(Box::new(kept)));
             }
         }
+    }
+
+    fn seat(&self, member: &MemberId) -> Seat {
+        Seat::new(&self.task.config, member, self.pool.met())
     }
 
     fn begin(&mut self, prompt: bool, operation: impl Future<Output = Outcome> + Send + 'static) {
@@ -422,7 +417,8 @@ impl<H: Hub> Driver<H> {
         let served = holder.is_none_or(|holder| {
             holder.trouble.is_some()
                 || holder.answer.as_ref().is_some_and(|answer| {
-                    answer.value.refused.is_some() || answer.value.lease_left.is_some_and(|left| answer.at + left > now)
+                    let refused = answer.value.refused.as_ref().is_some_and(|refused| !refused.is_passing());
+                    refused || answer.value.lease_left.is_some_and(|left| answer.at + left > now)
                 })
         });
         foreign

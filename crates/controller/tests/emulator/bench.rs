@@ -16,6 +16,7 @@ use iotedge_ha_controller::hub::iot::IotHub;
 use iotedge_ha_controller::hub::{Hub as _, Seat};
 use iotedge_ha_controller::run::{Setup, Summary, run};
 use iotedge_ha_controller::store::Recorder;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -23,7 +24,7 @@ pub(crate) const POOL: &str = "press_1";
 pub(crate) const MEMBERS: [&str; 3] = ["edge-a", "edge-b", "edge-c"];
 
 pub(crate) struct Bench {
-    pub(crate) emulator: Running,
+    pub(crate) emulator: Arc<Running>,
     pub(crate) folder: tempfile::TempDir,
 }
 
@@ -45,7 +46,7 @@ impl Bench {
         let emulator = Emulator::start(Options { seed, ca_file, ..Options::default() }).await.expect("it starts");
         let place = folder.path().join("hub.txt");
         std::fs::write(place, emulator.connection_string()).expect("it can be written");
-        Self { emulator, folder }
+        Self { emulator: Arc::new(emulator), folder }
     }
 
     pub(crate) fn config(&self) -> Config {
@@ -64,7 +65,7 @@ impl Bench {
         self.config_of(members, "ttl_ms = 30000\nrenew_ms = 1000\ncall_timeout_ms = 8000\nanchor_read_ms = 400\n")
     }
 
-    fn config_of(&self, members: &str, timings: &str) -> Config {
+    pub(crate) fn config_of(&self, members: &str, timings: &str) -> Config {
         let text = format!(
             "[hub]\nconnection_string_file = \"hub.txt\"\nca_file = \"ca.pem\"\nsku = \"S3\"\n\
              [controller]\nname = \"bench\"\nstate_dir = \"state\"\ncontrol_ttl_ms = 3000\ncontrol_renew_ms = 700\n\
@@ -127,6 +128,20 @@ impl Bench {
         })
     }
 
+    /// A client that is connected as the module `press` and has sent a message: without one, IoT Hub shows it as disconnected.
+    pub(crate) fn connect_press(&self, member: &str) -> JoinHandle<()> {
+        let text = self.emulator.module_connection_string(member, "press").expect("it is registered");
+        let (emulator, hello) = (Arc::clone(&self.emulator), mqtt_hello(&text, member));
+        tokio::spawn(async move {
+            let (mut ours, theirs) = tokio::io::duplex(64 * 1024);
+            let talk = async {
+                ours.write_all(&hello).await.expect("the hub reads");
+                let _ = ours.read_to_end(&mut Vec::new()).await;
+            };
+            tokio::join!(emulator.serve_mqtt(theirs), talk);
+        })
+    }
+
     pub(crate) fn start_controller(&self, config: Config) -> Controller {
         let hub = Arc::new(IotHub::new(&config.hub).expect("a hub"));
         let (state_dir, days) = (config.controller.state_dir.clone(), config.controller.history_days);
@@ -175,10 +190,36 @@ pub(crate) fn seat(member: &str) -> Seat {
         member: MemberId::new(member),
         agent_module: "ha-agent".to_owned(),
         workload_module: Some("press".to_owned()),
+        flag: None,
     }
 }
 
 /// Relative paths in a configuration are meant from its file.
 pub(crate) fn beside(folder: &tempfile::TempDir, name: &str) -> std::path::PathBuf {
     Path::new(folder.path()).join(name)
+}
+
+/// CONNECT and one PUBLISH at QoS 0 (MQTT 3.1.1, sections 3.1 and 3.3).
+fn mqtt_hello(connection_string: &str, member: &str) -> Vec<u8> {
+    let connection: ha_wire::ConnectionString = connection_string.parse().expect("a connection string");
+    let ha_wire::connection_string::Credential::Key(key) = connection.credential() else { panic!("it has a key") };
+    let user = format!("{}/{member}/press/?api-version=2021-04-12", connection.host());
+    let password = ha_wire::sas::Unsigned::module(connection.host(), member, "press", 4_000_000_000).sign(key);
+    let text = |text: &str| [&u16::try_from(text.len()).expect("short").to_be_bytes(), text.as_bytes()].concat();
+    let head = [text("MQTT"), vec![4, 0xC2, 0x02, 0x58]].concat();
+    let connect = [head, text(&format!("{member}/press")), text(&user), text(&password)].concat();
+    let publish = text(&format!("devices/{member}/modules/press/messages/events/"));
+    [packet(0x10, &connect), packet(0x30, &publish)].concat()
+}
+
+fn packet(kind: u8, body: &[u8]) -> Vec<u8> {
+    let (mut left, mut packet) = (body.len(), vec![kind]);
+    loop {
+        let low = u8::try_from(left % 128).expect("below 128");
+        left /= 128;
+        packet.push(if left > 0 { low | 0x80 } else { low });
+        if left == 0 {
+            return [packet, body.to_vec()].concat();
+        }
+    }
 }

@@ -3,6 +3,7 @@
 mod bench;
 mod deployments;
 mod faults;
+mod flag;
 mod membership;
 mod operate;
 mod parents;

@@ -13,6 +13,7 @@ use ha_wire::identity::Status;
 use ha_wire::twin::TwinPatch;
 use iotedge_ha_controller::hub::{Error, Hub as _, NotWritten};
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 use crate::bench::{Bench, POOL, seat};
 
@@ -183,7 +184,7 @@ async fn wrong_credentials_and_an_absent_hub_are_told_apart() {
     let refused = bench.hub_with_key(&wrong).read_anchor(&pool()).await;
     assert!(matches!(refused, Err(Error::Unauthorised(_))), "{refused:?}");
     let hub = bench.hub();
-    bench.emulator.shutdown().await;
+    Arc::into_inner(bench.emulator).expect("nobody else holds it").shutdown().await;
     let away = hub.read_anchor(&pool()).await;
     assert!(matches!(away, Err(Error::Unreachable(_))), "{away:?}");
 }

@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ha_iothub::Client;
-use ha_wire::Map;
 use ha_wire::configuration::Configuration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::errors::error;
 use super::routine_call;
-use crate::hub::{Error, Reassertion};
+use crate::hub::{Error, OwnKey, Reassertion};
 
 /// Configurations are rationed to 20 a minute, and every pool asks.
 const FRESH: Duration = Duration::from_secs(30);
@@ -22,9 +21,10 @@ pub(super) struct Deployments {
 }
 
 impl Deployments {
-    pub(super) async fn reassertions(&self, client: &Client, agent_module: &str) -> Result<Vec<Reassertion>, Error> {
+    pub(super) async fn reassertions(&self, client: &Client, own: &[OwnKey]) -> Result<Vec<Reassertion>, Error> {
         let configurations = self.all(client).await?;
-        Ok(configurations.iter().filter_map(|configuration| reassertion(configuration, agent_module)).collect())
+        let found = |configuration| own.iter().find_map(|own| reassertion(configuration, own));
+        Ok(configurations.iter().filter_map(found).collect())
     }
 
     async fn all(&self, client: &Client) -> Result<Arc<Vec<Configuration>>, Error> {
@@ -40,25 +40,32 @@ impl Deployments {
     }
 }
 
-fn reassertion(configuration: &Configuration, agent_module: &str) -> Option<Reassertion> {
+fn reassertion(configuration: &Configuration, own: &OwnKey) -> Option<Reassertion> {
     let content = configuration.content.as_ref()?;
-    let of_deployment = content.modules_content.as_ref().and_then(|modules| modules.get(agent_module)?.as_object());
     let condition = configuration.target_condition.as_deref().unwrap_or_default();
-    let of_modules = content.module_content.as_ref().filter(|_| condition.contains(agent_module));
-    let key = [of_deployment, of_modules].into_iter().flatten().find_map(our_key)?;
+    let contents = match &own.module {
+        Some(module) => {
+            let of_deployment = content.modules_content.as_ref().and_then(|modules| modules.get(module)?.as_object());
+            let of_modules = content.module_content.as_ref().filter(|_| condition.contains(module.as_str()));
+            [of_deployment, of_modules]
+        }
+        None => [content.device_content.as_ref(), None],
+    };
+    let key = contents.into_iter().flatten().find_map(|content| content.keys().find(|key| touches(key, own)))?;
     Some(Reassertion {
         deployment: configuration.id.clone(),
         target_condition: configuration.target_condition.clone(),
-        key: key.to_owned(),
+        key: key.clone(),
     })
 }
 
-/// The key by which a module's content touches what is ours: all desired properties, or our own.
-fn our_key(content: &Map) -> Option<&str> {
-    let ours = |key: &&str| {
-        *key == "properties.desired" || *key == "properties.desired.ha" || key.starts_with("properties.desired.ha.")
-    };
-    content.keys().map(String::as_str).find(ours)
+/// Whether content that sets `key` touches what is ours: all desired properties, ours, or what is above or below it.
+fn touches(key: &str, own: &OwnKey) -> bool {
+    let Some(rest) = key.strip_prefix("properties.desired") else { return false };
+    let ours = format!(".{}", own.path.join("."));
+    let within =
+        |long: &str, short: &str| long.strip_prefix(short).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    within(rest, &ours) || within(&ours, rest)
 }
 
 #[cfg(test)]
@@ -67,10 +74,25 @@ mod tests {
 
     use super::*;
 
-    fn check(content: serde_json::Value) -> Option<String> {
+    fn check_for(own: &OwnKey, content: serde_json::Value) -> Option<String> {
         let configuration = json!({ "id": "dep1", "targetCondition": "moduleId = 'ha-agent'", "content": content });
         let configuration = serde_json::from_value(configuration).expect("it has the shape of one");
-        reassertion(&configuration, "ha-agent").map(|r| r.key)
+        reassertion(&configuration, own).map(|r| r.key)
+    }
+
+    fn check(content: serde_json::Value) -> Option<String> {
+        check_for(&OwnKey { module: Some("ha-agent".to_owned()), path: vec!["ha".to_owned()] }, content)
+    }
+
+    #[test]
+    fn a_flag_of_the_device_is_ours_too() {
+        let own = OwnKey { module: None, path: vec!["ha".to_owned(), "active".to_owned()] };
+        let found = |key: &str| check_for(&own, json!({ "deviceContent": { key: 1 } })).is_some();
+        assert!(found("properties.desired") && found("properties.desired.ha") && found("properties.desired.ha.active"));
+        assert!(
+            !found("properties.desired.ha.mode") && !found("properties.desired.hall") && !found("properties.other")
+        );
+        assert_eq!(check_for(&own, json!({ "modulesContent": { "ha-agent": { "properties.desired": {} } } })), None);
     }
 
     #[test]

@@ -15,7 +15,10 @@ use crate::hub::{Error, Seat};
 /// Writes flag and tags of a member.
 pub(super) async fn write(client: &Client, seat: &Seat, mirror: &Mirror) -> Result<(), Error> {
     // The flag first: it alone can do something on the member, and that is to close its gate.
-    let flag = write_agent(client, seat, mirror).await;
+    let flag = match seat.told_by_flag() {
+        Some(_) => Ok(()),
+        None => write_agent(client, seat, mirror).await,
+    };
     let tags = write_role(client, seat, None, mirror).await;
     let workload = match &seat.workload_module {
         Some(workload) => write_role(client, seat, Some(workload), mirror).await,

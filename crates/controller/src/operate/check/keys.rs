@@ -2,7 +2,7 @@ use ha_protocol::rotation;
 use ha_protocol::twin::decode_desired;
 use serde_json::Value;
 
-use super::{Check, Outcome, agent_twin};
+use super::{Check, Outcome, own_twin};
 use crate::hub::iot::IotHub;
 use crate::hub::{Seat, chain};
 
@@ -11,7 +11,7 @@ pub(super) const CHECK: Check =
 
 /// Whether there is a key, and what was found.
 pub(super) async fn check(hub: &IotHub, seat: &Seat) -> (bool, Outcome) {
-    let twin = match agent_twin(hub, seat).await {
+    let twin = match own_twin(hub, seat).await {
         Ok(twin) => twin,
         Err(error) => return (false, Outcome::error(chain(&error), "try again")),
     };

@@ -1,12 +1,14 @@
 use ha_iothub::Error;
 
-use super::{Check, Outcome, agent_twin, patience};
+use super::{Check, Outcome, own_module, own_twin, patience};
 use crate::hub::Seat;
 use crate::hub::chain;
 use crate::hub::iot::IotHub;
 
-pub(super) const CHECK: Check =
-    Check { id: "member", description: "the device is registered and enabled, with an agent module" };
+pub(super) const CHECK: Check = Check {
+    id: "member",
+    description: "the device is registered and enabled, with the module that the controller writes to",
+};
 
 pub(super) async fn check(hub: &IotHub, seat: &Seat) -> Outcome {
     let device = match hub.client().device(seat.member.as_str(), &patience()).await {
@@ -20,12 +22,13 @@ pub(super) async fn check(hub: &IotHub, seat: &Seat) -> Outcome {
     if !device.is_enabled() {
         return Outcome::error("the device is disabled", "enable it, or take it out of the pool");
     }
-    match agent_twin(hub, seat).await {
-        Ok(_) if device.is_edge() => Outcome::ok(format!("IoT Edge, with {}", seat.agent_module)),
-        Ok(_) => Outcome::ok(format!("not an IoT Edge device, with {}", seat.agent_module)),
+    let kind = if device.is_edge() { "IoT Edge" } else { "not an IoT Edge device" };
+    let Some(module) = own_module(seat) else { return Outcome::ok(kind) };
+    match own_twin(hub, seat).await {
+        Ok(_) => Outcome::ok(format!("{kind}, with {module}")),
         Err(Error::NotFound(_)) => Outcome::error(
-            format!("it has no module {}", seat.agent_module),
-            "deploy the agent to it, or register the module and run `iotedge-ha agent` on the host",
+            format!("it has no module {module}"),
+            "deploy it, or register the module; `iotedge-ha agent` runs on a host too",
         ),
         Err(error) => Outcome::error(chain(&error), "try again"),
     }

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::hub::{
-    Error, Hub, NotSteered, NotWritten, Opinions, Placed, Read, Reassertion, Rule, Seat, Steered, Written,
+    Error, Hub, NotSteered, NotWritten, Opinions, OwnKey, Placed, Read, Reassertion, Rule, Seat, Steered, Written,
 };
 use crate::run::Setup;
 use crate::store::Recorder;
@@ -453,7 +453,7 @@ impl Hub for World {
         Ok(())
     }
 
-    async fn reassertions(&self, _: &str) -> Result<Vec<Reassertion>, Error> {
+    async fn reassertions(&self, _: &[OwnKey]) -> Result<Vec<Reassertion>, Error> {
         self.trip().await?;
         let key = "properties.desired".to_owned();
         let found = self.lock().fighting.clone();
