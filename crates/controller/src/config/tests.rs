@@ -153,6 +153,10 @@ fn nonsense_about_flags_is_refused() {
           |                                                                                                        ^^^^^^^^
         hint: list members of this pool that have an agent"#]],
     );
+}
+
+#[test]
+fn a_flag_needs_a_gate_and_a_place_of_its_own() {
     check(
         &format!("{POOL}flag.path = \"a\"\n"),
         expect![[r#"
