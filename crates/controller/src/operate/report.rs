@@ -178,7 +178,8 @@ impl Known<'_> {
             fenced,
             role: self.role(&member),
             state: answer.map(|answer| answer.value.state.as_str()),
-            term: answer.map(|answer| answer.value.term),
+            // A flag says nothing of terms.
+            term: answer.filter(|_| fenced).map(|answer| answer.value.term),
             lease_left_ms: answer.and_then(|answer| answer.value.lease_left).map(|left| left.0),
             age_ms: answer.map(|answer| answer.age(now).0),
             fit: against.as_ref().is_some_and(Vec::is_empty),
