@@ -141,7 +141,13 @@ async fn look(
             Err(NotActive::StillHeld { holder: holder.clone(), term: anchor.term, status: anchor.status })
         }
         (Some(holder), _) => {
-            let answer = hub.peek(&seat(pool, holder), pool.policy.timings.call_timeout).await;
+            let seat = seat(pool, holder);
+            let answer = hub.peek(&seat, pool.policy.timings.call_timeout).await;
+            // A flag says nothing of terms.
+            let answer = answer.map(|answer| match seat.told_by_flag() {
+                Some(_) => Answer { term: anchor.term, ..answer },
+                None => answer,
+            });
             judge(&anchor, holder, answer)
         }
     })

@@ -11,7 +11,7 @@ use ha_core::seen::CallFailure;
 use ha_core::time::Millis;
 
 use super::*;
-use crate::hub::{NotSteered, Opinions, Read, Reassertion, Rule, Seat, Steered, Written};
+use crate::hub::{NotSteered, Opinions, OwnKey, Read, Reassertion, Rule, Seat, Steered, Written};
 
 /// Devices by name; `edge-a` and `edge-b` are the members, and `edge-a` holds.
 #[derive(Default)]
@@ -111,7 +111,7 @@ impl Hub for Registry {
         unreachable!("the members are known")
     }
 
-    async fn reassertions(&self, _: &str) -> Result<Vec<Reassertion>, Error> {
+    async fn reassertions(&self, _: &[OwnKey]) -> Result<Vec<Reassertion>, Error> {
         unreachable!("no deployment is needed")
     }
 }
