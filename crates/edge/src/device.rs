@@ -142,7 +142,7 @@ async fn cloud(
 ) -> Result<Shared, Error> {
     let ca_pem = options.hub_ca_pem.clone();
     let client_options = ha_iothub::Options { ca_pem, ..ha_iothub::Options::default() };
-    let failed = |source| Error::Registry { device: options.device.clone(), source };
+    let failed = |source| Error::Registry { device: options.device.clone(), source: Box::new(source) };
     let client = ha_iothub::Client::new(connection, &client_options).map_err(failed)?;
     let delay = options.timings.scope_refresh_delay;
     let registry = Registry::open(client, &options.device, delay, cut.clone(), store).await?;
@@ -169,7 +169,7 @@ impl Running {
     /// When the hub does not give the module, or its socket cannot be opened.
     pub async fn module_environment(&self, module: &str) -> Result<Vec<(String, String)>, Error> {
         let made = self.registry.ensure_module(module).await;
-        made.map_err(|source| Error::Registry { device: module.to_owned(), source })?;
+        made.map_err(|source| Error::Registry { device: module.to_owned(), source: Box::new(source) })?;
         self.workload.environment(module)
     }
 

@@ -42,7 +42,7 @@ pub enum Error {
         device: String,
         /// Why.
         #[source]
-        source: ha_iothub::Error,
+        source: Box<ha_iothub::Error>,
     },
     /// The device is not an IoT Edge device.
     #[error("device {0} is not an IoT Edge device; make it one with `capabilities.iotEdge`")]

@@ -71,7 +71,7 @@ impl Registry {
         cut: watch::Receiver<Cut>,
         store: Store,
     ) -> Result<Self, Error> {
-        let failed = |source| Error::Registry { device: device.to_owned(), source };
+        let failed = |source| Error::Registry { device: device.to_owned(), source: Box::new(source) };
         let kept: Option<Known> = store.read::<Kept>(IDENTITIES).map(Kept::known);
         let patience = if kept.is_some() { PATIENCE_AT_BOOT } else { PATIENCE };
         let known = Mutex::default();
