@@ -180,6 +180,9 @@ impl FromStr for ConnectionString {
             (None, None, false) => return Err(bad("SharedAccessKey is missing")),
             _ => return Err(bad("more than one of SharedAccessKey, SharedAccessSignature and x509")),
         };
+        if parts.gateway.as_deref().is_some_and(|gateway| split_host(gateway).is_err()) {
+            return Err(bad("GatewayHostName is not a host name"));
+        }
         let mut parsed = ConnectionString::new(&host, identity, credential)?;
         parsed.gateway_host = parts.gateway;
         Ok(parsed)
@@ -236,6 +239,10 @@ impl Parts {
         };
         if value.is_empty() {
             return Err(Error::ConnectionString(format!("{key} is empty")));
+        }
+        // Names are shown in logs; a key that has slipped into one must not be.
+        if !key.starts_with("SharedAccess") && value.contains("SharedAccess") {
+            return Err(Error::ConnectionString(format!("a semicolon is missing after {key}")));
         }
         if slot.replace(value.to_owned()).is_some() {
             return Err(Error::ConnectionString(format!("{key} appears twice")));
@@ -318,6 +325,11 @@ mod tests {
             ),
             ("HostName=a b;DeviceId=d;SharedAccessKey=a2V5LQ==", "HostName is not a host name"),
             ("Endpoint=sb://x;SharedAccessKey=a2V5LQ==", "this is an Event Hubs connection string, not IoT Hub's"),
+            (
+                "HostName=h;DeviceId=d;SharedAccessKey=a2V5LQ==;GatewayHostName=g=a2V5LQ",
+                "GatewayHostName is not a host name",
+            ),
+            ("HostName=h;DeviceId=dSharedAccessKey=a2V5LQ==", "a semicolon is missing after DeviceId"),
             ("a2V5LQ", "a part has no `=` (want Key=Value;Key=Value)"),
         ];
         for (text, reason) in cases {

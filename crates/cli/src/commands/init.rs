@@ -4,7 +4,7 @@ use ha_core::ids::{MemberId, PoolName};
 use serde_json::json;
 
 use super::common::{ConfigArgs, open_hub, pool};
-use super::membership::{Draft, Revision, TemplateArgs, make, missing};
+use super::membership::{Draft, Prepared, Revision, TemplateArgs, make, missing};
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::printer::Printer;
@@ -68,7 +68,7 @@ pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit> {
             "dry_run": args.dry_run,
             "steps": steps,
             "config": revision.json(kept),
-            "manifest": manifest.as_ref().map(|manifest| manifest.output()),
+            "manifest": manifest.as_ref().map(Prepared::output),
         }));
     }
     Ok(Exit::Ok)

@@ -11,7 +11,7 @@ use ha_core::ids::MemberId;
 
 pub(super) use self::departure::{Departure, LeaveArgs};
 pub(super) use self::draft::{Draft, Revision};
-pub(super) use self::template::TemplateArgs;
+pub(super) use self::template::{Prepared, TemplateArgs};
 use super::common::hub_failure;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};

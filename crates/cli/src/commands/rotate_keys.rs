@@ -5,6 +5,7 @@ use ha_controller::hub::chain;
 use ha_controller::hub::iot::IotHub;
 use ha_controller::operate::{KeyChange, NotRotated, key_stage, members_of, rotate_key};
 use ha_core::ids::MemberId;
+use ha_protocol::rotation::Stage;
 use serde_json::{Value, json};
 
 use crate::commands::common::{ConfigArgs, hub_failure, open_hub, pool};
@@ -84,13 +85,13 @@ async fn show(hub: &IotHub, pool: &PoolConfig, member: &MemberId, printer: &Prin
         None => "no key yet; the controller makes one".to_owned(),
         Some(stage) => format!("would be changed; at present {}", stage.as_str()),
     };
-    tell(pool, member, &text, json!({ "stage": stage.map(|stage| stage.as_str()) }), printer);
+    tell(pool, member, &text, json!({ "stage": stage.map(Stage::as_str) }), printer);
     Ok(())
 }
 
 /// Whether the key was changed.
 async fn change(hub: &IotHub, pool: &PoolConfig, member: &MemberId, args: &Args, printer: &Printer) -> Result<bool> {
-    let seen = |stage: ha_protocol::rotation::Stage| printer.detail(format_args!("{member}: {}", stage.as_str()));
+    let seen = |stage: Stage| printer.detail(format_args!("{member}: {}", stage.as_str()));
     let patience = Duration::from_secs(args.timeout_s);
     let (text, change) = match rotate_key(hub, pool, member, patience, seen).await {
         Ok(KeyChange::Changed) => ("changed", KeyChange::Changed),

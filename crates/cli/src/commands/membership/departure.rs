@@ -97,7 +97,7 @@ impl Departure<'_> {
                 "{pool}: {member} holds; the work moves AT ONCE, on your word that {member} is not running"
             )),
             (true, false) => {
-                note(format!("{pool}: {member} holds; it stops its workload, and the fittest standby takes over"))
+                note(format!("{pool}: {member} holds; it stops its workload, and the fittest standby takes over"));
             }
             (false, _) => note(format!("{pool}: {member} does not hold; no work moves")),
         }
