@@ -8,6 +8,7 @@ mod file;
 mod gate;
 mod hook;
 mod identity;
+mod listen;
 mod overrides;
 mod parents;
 mod problem;
@@ -28,6 +29,7 @@ use serde::Serialize;
 pub use self::gate::FlagConfig;
 pub use self::hook::{Address, HookConfig, HookEvent, HookTarget, OnTimeout, SecretHeader, WebhookConfig};
 pub use self::identity::{HubAccess, IdentityConfig, IdentitySource};
+pub use self::listen::ListenConfig;
 pub use self::overrides::{Override, environment, overridable};
 pub use self::parents::{CHILDREN_MAX, ParentsConfig};
 pub use self::problem::{Problem, Refused};
@@ -89,6 +91,8 @@ pub struct ControllerConfig {
     pub charge: ChargeTimings,
     /// When to hold failovers.
     pub brake: BrakePolicy,
+    /// Where events are taken.
+    pub listen: Option<ListenConfig>,
     /// Decide nothing in any pool; go on renewing.
     pub decisions_off: bool,
     /// How long decisions are kept, in days.

@@ -85,7 +85,7 @@ impl Shared {
                 tracing::debug!(is_past_due, "the timer is due");
                 self.passes.hold(&self.setup).await.map(Reply::says)
             }
-            Trigger::Event { subject } => self.passes.after_event(&self.setup, &subject).await.map(Reply::says),
+            Trigger::Event(event) => self.passes.after_event(&self.setup, &event).await.map(Reply::says),
             Trigger::Http(request) => Ok(http::answer(&self.setup, &request).await),
         }
     }

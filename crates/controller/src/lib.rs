@@ -11,6 +11,7 @@ mod hook;
 pub mod hub;
 pub mod operate;
 pub mod parents;
+pub mod push;
 pub mod routing;
 pub mod run;
 pub mod selection;

@@ -6,6 +6,7 @@
 mod board;
 mod charge;
 pub(crate) mod follow;
+mod hints;
 mod members;
 mod pool;
 mod reassertion;
@@ -27,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::board::{Board, PoolRow};
 use self::charge::ChargeTask;
 pub use self::charge::Office;
+pub use self::hints::Hints;
 use self::pool::PoolTask;
 pub(crate) use self::pool::evidence;
 pub(crate) use self::reassertion::explain as explain_reassertions;
@@ -52,6 +54,8 @@ pub struct Setup<H> {
     pub recorder: Recorder,
     /// The clocks.
     pub clock: Clock,
+    /// What is heard from outside.
+    pub hints: Hints,
 }
 
 /// How a run or a pass ended.
@@ -193,6 +197,7 @@ impl Fleet {
                 office: self.office.clone(),
                 charge_trouble: self.trouble.clone(),
                 brake: self.board.brake(),
+                hints: setup.hints.clone(),
                 charge_orders: self.charge_orders.clone(),
                 board: Arc::clone(&self.board),
                 recorder: setup.recorder.clone(),

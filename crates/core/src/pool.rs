@@ -114,6 +114,8 @@ pub enum Fact {
         /// Through which term.
         term: Term,
     },
+    /// Something may have happened to a member: it is asked at once. Nothing else follows from a hint.
+    Hinted(MemberId),
     /// Failovers are held, or not, for all pools.
     Brake(Brake),
     /// Time has passed.
@@ -272,6 +274,7 @@ impl Pool {
             Fact::Mirrored { member, done } => self.mirrored(now.mono, &member, done),
             Fact::Consulted { wish, term, verdict } => self.consulted(now.mono, &wish, term, verdict),
             Fact::Followed { follower, term } => self.followed(follower, term),
+            Fact::Hinted(member) => self.hinted(now.mono, &member),
             Fact::Brake(brake) => self.brake = brake,
             Fact::Tick => {}
         }

@@ -11,6 +11,7 @@ pub mod connect;
 pub mod connection_string;
 pub mod error;
 pub mod etag;
+pub mod event_grid;
 pub mod identity;
 mod invalid;
 pub mod method;

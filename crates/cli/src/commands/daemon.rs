@@ -6,7 +6,7 @@ use ha_controller::clock::Clock;
 use ha_controller::config::Override;
 use ha_controller::hub::chain;
 use ha_controller::hub::iot::IotHub;
-use ha_controller::run::Setup;
+use ha_controller::run::{Hints, Setup};
 use ha_controller::store::{Error as StoreError, Recorder, set_aside};
 
 use super::common::{ConfigArgs, open_hub};
@@ -40,5 +40,5 @@ pub(crate) fn setup(config: &ConfigArgs, args: &ControllerArgs) -> Result<Setup<
         tracing::warn!(error = chain(&error), "no long history is kept");
         Recorder::absent()
     });
-    Ok(Setup { config, hub, recorder, clock })
+    Ok(Setup { config, hub, recorder, clock, hints: Hints::default() })
 }

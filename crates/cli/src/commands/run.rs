@@ -1,9 +1,14 @@
+use anyhow::Context;
+use ha_controller::hub::iot::IotHub;
+use ha_controller::push;
+use ha_controller::run::Setup;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::commands::common::ConfigArgs;
 use crate::commands::daemon::{ControllerArgs, setup};
 use crate::exit::Exit;
-use crate::failure::Result;
+use crate::failure::{OrExit, Result};
 use crate::interruption::Interruption;
 use crate::printer::Printer;
 
@@ -29,6 +34,7 @@ pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit> {
     let pools = setup.config.pools.len();
     printer.note(format_args!("watching {pools} {} until Ctrl-C", if pools == 1 { "pool" } else { "pools" }));
     let stop = CancellationToken::new();
+    listen_for_events(&setup, stop.clone(), printer).await?;
     let running = ha_controller::run::run(setup, stop.clone());
     tokio::pin!(running);
     let summary = tokio::select! {
@@ -40,4 +46,22 @@ pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit> {
     };
     printer.detail(format_args!("in charge at the end: {}; given back: {}", summary.in_charge, summary.given_back));
     Ok(Exit::Ok)
+}
+
+/// Takes events beside the run, if that is configured.
+async fn listen_for_events(setup: &Setup<IotHub>, stop: CancellationToken, printer: &Printer) -> Result<()> {
+    let Some(listen) = &setup.config.controller.listen else { return Ok(()) };
+    let secret = listen
+        .secret()
+        .or_hint(Exit::Usage, "`openssl rand -hex 24` makes one; it goes into the webhook's address as ?code=…")?;
+    let address = listen.address;
+    let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen at {address}"))?;
+    printer.note(format_args!("taking events at http://{}/hooks/eventgrid", listener.local_addr()?));
+    let serving = push::serve(listener, secret, setup.hints.clone(), stop);
+    tokio::spawn(async move {
+        if let Err(error) = serving.await {
+            tracing::error!(%error, "events are no longer taken");
+        }
+    });
+    Ok(())
 }

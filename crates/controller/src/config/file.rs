@@ -127,8 +127,23 @@ pub(super) struct RawController {
     /// How long decisions are kept in the store. Default: 90.
     #[schemars(range(min = 1, max = 3650))]
     pub(super) history_days: Option<At<u64>>,
+    /// Where events are taken, so that members are asked when something happens.
+    pub(super) listen: RawListen,
     /// When many pools look dead at once, failovers are held.
     pub(super) brake: RawBrake,
+}
+
+/// Where events are taken.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawListen {
+    /// Address and port on this machine, such as `127.0.0.1:8484`; TLS is a reverse proxy's to add. `POST /hooks/eventgrid?code=SECRET`
+    /// takes Event Grid's deliveries. With it `evidence_ms` is 600000 unless set.
+    pub(super) address: Option<At<String>>,
+    /// The environment variable that holds the secret. Default: `IOTEDGE_HA_EVENT_SECRET`.
+    pub(super) event_secret_env: Option<At<String>>,
+    /// A file that holds the secret.
+    pub(super) event_secret_file: Option<At<String>>,
 }
 
 /// The mass-failure brake.

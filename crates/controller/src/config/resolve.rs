@@ -2,6 +2,7 @@
 
 mod hooks;
 mod hub;
+mod listen;
 mod parents;
 mod routing;
 
@@ -19,12 +20,16 @@ use super::file::{At, Origin, RawFile, RawPolicy, RawPool, RawTimings};
 use super::problem::{Problem, Source};
 use super::{AGENT_MODULE, Config, ControllerConfig, FlagConfig, HookEvent, Members, PoolConfig, Setting};
 
+/// How often second opinions are gathered where events tell what happens.
+const SWEEP: Millis = Millis(600_000);
+
 /// The longest span that any setting may have: longer than anybody means.
 const SPAN_MAX: u64 = 30 * 24 * 3_600_000;
 
 /// What the configuration says; complaints go into `problems`.
 pub(super) fn resolve(source: &Source<'_>, raw: &RawFile, problems: &mut Vec<Problem>) -> Config {
-    let mut r = Resolver { source, problems, settings: Vec::new() };
+    let mut r =
+        Resolver { source, problems, settings: Vec::new(), hears_events: raw.controller.listen.address.is_some() };
     let hub = r.hub(raw);
     let controller = r.controller(raw);
     let mut pools = Vec::new();
@@ -46,6 +51,8 @@ pub(super) struct Resolver<'a> {
     source: &'a Source<'a>,
     problems: &'a mut Vec<Problem>,
     settings: Vec<Setting>,
+    /// Events tell what happens, so looking round in vain can wait.
+    hears_events: bool,
 }
 
 impl Resolver<'_> {
@@ -74,6 +81,7 @@ impl Resolver<'_> {
             control: ControlId::new(control),
             charge: self.charge(raw),
             brake: self.brake(raw),
+            listen: self.listen(&c.listen),
             decisions_off: self.value("controller.decisions_off", &[&c.decisions_off], false),
             history_days: u32::try_from(history_days).unwrap_or(90),
         }
@@ -215,7 +223,10 @@ impl Resolver<'_> {
     }
 
     fn timings(&mut self, key: &dyn Fn(&str) -> String, own: &RawTimings, all: &RawTimings, pool: &Origin) -> Timings {
-        let usual = Timings::default();
+        let mut usual = Timings::default();
+        if self.hears_events {
+            usual.evidence = SWEEP;
+        }
         let mut span = |name: &str, at: [&Option<At<u64>>; 2], usual: Millis| {
             self.span(&key(&format!("timings.{name}")), &at, usual)
         };

@@ -16,7 +16,7 @@ pub enum SecretPlace {
 impl SecretPlace {
     /// Reads the secret; `what` it is goes into the error.
     pub fn read(&self, what: &'static str) -> Result<String, SecretMissing> {
-        let missing = |why: String| SecretMissing { what, place: self.clone(), why };
+        let missing = |why: String| self.missing(what, why);
         let text = match self {
             Self::Environment(name) => {
                 std::env::var(name).map_err(|_| missing("the variable is not set".to_owned()))?
@@ -25,6 +25,10 @@ impl SecretPlace {
         };
         let text = text.trim().to_owned();
         if text.is_empty() { Err(missing("it is empty".to_owned())) } else { Ok(text) }
+    }
+
+    pub(super) fn missing(&self, what: &'static str, why: String) -> SecretMissing {
+        SecretMissing { what, place: self.clone(), why }
     }
 }
 

@@ -64,7 +64,7 @@ fn an_unknown_key_is_shown_in_its_line() {
     check(
         "[controller]\ncontrol_ttl_sec = 10\n",
         expect![[r#"
-            pool.toml:2:1: unknown field `control_ttl_sec`, expected one of `name`, `state_dir`, `control`, `control_ttl_ms`, `control_renew_ms`, `decisions_off`, `history_days`, `brake`
+            pool.toml:2:1: unknown field `control_ttl_sec`, expected one of `name`, `state_dir`, `control`, `control_ttl_ms`, `control_renew_ms`, `decisions_off`, `history_days`, `listen`, `brake`
               |
             2 | control_ttl_sec = 10
               | ^^^^^^^^^^^^^^^

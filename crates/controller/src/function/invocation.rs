@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ha_wire::event_grid::{Delivery, DeviceEvent};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -17,10 +18,7 @@ pub(super) enum Trigger {
         /// The last one was missed, for instance because a pass took longer.
         is_past_due: bool,
     },
-    Event {
-        /// `devices/NAME`, by which an event of IoT Hub names its device.
-        subject: String,
-    },
+    Event(DeviceEvent),
     Http(HttpRequest),
 }
 
@@ -56,8 +54,9 @@ impl Invocation {
         let trigger = match (binding("timer"), binding("event"), binding("req")) {
             (Some(timer), ..) => Trigger::Timer { is_past_due: timer["IsPastDue"] == true },
             (_, Some(event), _) => {
-                let subject = event["subject"].as_str().ok_or("the event has no subject")?;
-                Trigger::Event { subject: subject.to_owned() }
+                let delivery = Delivery::decode(event.to_string().as_bytes()).map_err(|invalid| invalid.to_string())?;
+                let Delivery::Events(events) = delivery else { return Err("handshakes are the host's".to_owned()) };
+                Trigger::Event(events.into_iter().next().ok_or("the event is about no device")?)
             }
             (.., Some(request)) => {
                 let request = serde_json::from_value(request).map_err(|error| format!("the HTTP request: {error}"))?;
@@ -125,8 +124,8 @@ mod tests {
             assert!(matches!(read(&json!({"timer": timer})), Ok(Trigger::Timer { is_past_due: true })));
         }
         let event = json!({"subject": "devices/edge-a", "eventType": "Microsoft.Devices.DeviceDisconnected"});
-        let Ok(Trigger::Event { subject }) = read(&json!({"event": event.to_string()})) else { panic!() };
-        assert_eq!(subject, "devices/edge-a");
+        let Ok(Trigger::Event(event)) = read(&json!({"event": event.to_string()})) else { panic!() };
+        assert_eq!(event.device, "edge-a");
         let Ok(Trigger::Http(request)) = read(&json!({"req": {"Method": "GET", "Params": {"pool": "p"}}})) else {
             panic!()
         };
@@ -141,7 +140,7 @@ mod tests {
             ("[]".to_owned(), "not understood"),
             (json!({"Data": {}}).to_string(), "carries nothing"),
             (json!({"Data": {"tick": {}}}).to_string(), "carries tick and none of"),
-            (json!({"Data": {"event": {"a": 1}}}).to_string(), "no subject"),
+            (json!({"Data": {"event": {"a": 1}}}).to_string(), "neither an event"),
             (json!({"Data": {"req": {"Params": 1}}}).to_string(), "the HTTP request"),
         ] {
             let said = Invocation::read(body.as_bytes()).expect_err(&body);

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use ha_core::ids::MemberId;
+use ha_wire::event_grid::DeviceEvent;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
@@ -28,9 +30,10 @@ impl Passes {
     }
 
     /// Looks at all pools once; what the event says is not believed, for it may be hours old.
-    pub(super) async fn after_event(&self, setup: &Setup<IotHub>, subject: &str) -> Result<String, String> {
+    pub(super) async fn after_event(&self, setup: &Setup<IotHub>, event: &DeviceEvent) -> Result<String, String> {
         let Ok(_mine) = self.under_way.try_lock() else {
-            return Ok(format!("{subject}: a pass is under way, which has the members' own word"));
+            setup.hints.give(&MemberId::new(event.device.as_str()));
+            return Ok(format!("{}: the pass that is under way asks it", event.device));
         };
         outcome(&pass(setup, tick_limit(&setup.config), self.stop.clone()).await)
     }

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::board::{Board, PoolRow};
 use super::charge::Office;
 use super::follow::Followers;
+use super::hints::Hints;
 use super::members::{Roll, Roster};
 use super::revision::Lists;
 use super::steer::Steer;
@@ -48,6 +49,7 @@ pub(super) struct PoolTask<H> {
     /// What is wrong with the control record.
     pub(super) charge_trouble: watch::Receiver<Option<String>>,
     pub(super) brake: watch::Receiver<Brake>,
+    pub(super) hints: Hints,
     pub(super) charge_orders: mpsc::UnboundedSender<ChargeFact>,
     pub(super) board: Arc<Board>,
     pub(super) recorder: Recorder,
@@ -65,6 +67,7 @@ impl<H> Clone for PoolTask<H> {
             office: self.office.clone(),
             charge_trouble: self.charge_trouble.clone(),
             brake: self.brake.clone(),
+            hints: self.hints.clone(),
             charge_orders: self.charge_orders.clone(),
             board: Arc::clone(&self.board),
             recorder: self.recorder.clone(),
@@ -212,6 +215,7 @@ struct Said {
 impl<H: Hub> Driver<H> {
     async fn run(mut self, roster: Roster<H>) {
         let mut rolls = roster.keep();
+        let mut hints = self.task.hints.listen();
         let office = office_fact(&self.task.office.borrow_and_update());
         self.observe(office);
         let brake = *self.task.brake.borrow_and_update();
@@ -232,6 +236,7 @@ impl<H: Hub> Driver<H> {
                     None => Fact::Tick,
                 },
                 Some(members) = rolls.recv() => Fact::Members(members),
+                device = hints.next() => Fact::Hinted(device),
                 () = self.task.clock.sleep_until(self.pool.next_wake()) => Fact::Tick,
             };
             self.observe(fact);

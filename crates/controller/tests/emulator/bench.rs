@@ -14,7 +14,7 @@ use iotedge_ha_controller::clock::Clock;
 use iotedge_ha_controller::config::{self, Config};
 use iotedge_ha_controller::hub::iot::IotHub;
 use iotedge_ha_controller::hub::{Hub as _, Seat};
-use iotedge_ha_controller::run::{Setup, Summary, run};
+use iotedge_ha_controller::run::{Hints, Setup, Summary, run};
 use iotedge_ha_controller::store::Recorder;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;
@@ -147,7 +147,7 @@ impl Bench {
         let (state_dir, days) = (config.controller.state_dir.clone(), config.controller.history_days);
         let recorder = Recorder::open(&state_dir, days, iotedge_ha_controller::clock::wall()).expect("a store");
         let stop = CancellationToken::new();
-        let setup = Setup { config, hub, recorder, clock: Clock::start() };
+        let setup = Setup { config, hub, recorder, clock: Clock::start(), hints: Hints::default() };
         Controller { task: tokio::spawn(run(setup, stop.clone())), stop }
     }
 

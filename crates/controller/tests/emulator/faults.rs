@@ -14,7 +14,7 @@ use ha_wire::twin::TwinPatch;
 use iotedge_ha_controller::clock::{Clock, wall};
 use iotedge_ha_controller::config::Config;
 use iotedge_ha_controller::hub::iot::IotHub;
-use iotedge_ha_controller::run::{Fleet, Setup};
+use iotedge_ha_controller::run::{Fleet, Hints, Setup};
 use iotedge_ha_controller::store::Recorder;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -89,7 +89,7 @@ fn setup(config: Config) -> Setup<IotHub> {
     let hub = Arc::new(IotHub::new(&config.hub).expect("a hub"));
     let recorder =
         Recorder::open(&config.controller.state_dir, config.controller.history_days, wall()).expect("a store");
-    Setup { config, hub, recorder, clock: Clock::start() }
+    Setup { config, hub, recorder, clock: Clock::start(), hints: Hints::default() }
 }
 
 fn minute() -> Call {

@@ -16,6 +16,8 @@ pub(super) struct Contact {
     next_revoke: Time,
     next_gather: Time,
     gathering: bool,
+    /// From when on a hint counts again.
+    next_hint: Time,
     pub(super) mirrored: Option<Mirror>,
     pub(super) mirroring: Option<Mirror>,
     pub(super) next_mirror: Time,
@@ -167,6 +169,19 @@ impl Pool {
             let hello = self.hello();
             self.call(now, member, Kind::QuickHello, hello, Millis::ZERO);
         }
+    }
+
+    /// Somebody says that something has happened to a member. Whoever says so too often is not heard.
+    pub(super) fn hinted(&mut self, now: Time, member: &MemberId) {
+        let retry = self.spec.policy.timings.retry;
+        let Some(contact) = self.contacts.get_mut(member).filter(|contact| now >= contact.next_hint) else { return };
+        if self.charge.is_none() {
+            return;
+        }
+        contact.next_hint = now + retry;
+        (contact.next_hello, contact.next_quick) = (contact.next_hello.min(now), contact.next_quick.min(now));
+        contact.next_gather = contact.next_gather.min(now);
+        self.quick_hello(now, member);
     }
 
     pub(super) fn call_revoke(&mut self, now: Time, member: &MemberId, term: Term) {

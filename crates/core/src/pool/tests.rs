@@ -124,6 +124,7 @@ impl Script {
                 Fact::Consulted { wish, term, verdict }
             }
             "followed" => Fact::Followed { follower: FollowerId::new(line.word()), term: Term(line.or("term", 5)) },
+            "hint" => Fact::Hinted(member(line.word())),
             "tick" => Fact::Tick,
             "fail" => Fact::Failed { call: self.call(line), failure: failure(line) },
             _ => self.answer(line),

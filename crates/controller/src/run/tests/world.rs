@@ -103,7 +103,13 @@ impl World {
         };
         let text = format!("[[pool]]\nname = \"press_1\"\n{members}\n{more}");
         let config = crate::config::parse(Path::new("pool.toml"), &text, &[]).unwrap_or_else(|e| panic!("{e}"));
-        Setup { config, hub: Arc::clone(self), recorder: Recorder::absent(), clock: self.clock }
+        Setup {
+            config,
+            hub: Arc::clone(self),
+            recorder: Recorder::absent(),
+            clock: self.clock,
+            hints: crate::run::Hints::default(),
+        }
     }
 
     pub(super) fn revive(self: &Arc<Self>, member: &MemberId) {

@@ -37,6 +37,22 @@ fn an_answer_that_comes_at_once_is_no_storm() {
 }
 
 #[test]
+fn a_hint_has_a_member_asked_once_and_changes_nothing() {
+    check(
+        &format!("{RUNS} 2000 hint b; 2001 hint b; 2002 hint c; 2050 answer b quick; 3000 hint b; 3001 why"),
+        expect![[r#"
+            0 read
+            0 hello a
+            0 hello b
+            10 grant a term=5 nonce=1 ttl=15000
+            2000 hello b
+            3000 hello b
+            3001 a holds term 5
+        "#]],
+    );
+}
+
+#[test]
 fn a_call_that_nobody_ends_is_ended_in_time() {
     check(
         &format!("{RUNS} 7009 tick; 7010 tick; 7011 wake; 8010 tick; 8020 answer a quick active"),
