@@ -19,7 +19,7 @@ use std::time::Duration;
 use ha_core::anchor::Anchor;
 use ha_core::charge::{ControlRecord, Version};
 use ha_core::ids::{ControlId, MemberId, PoolName};
-use ha_core::messages::{Answer, Request};
+use ha_core::messages::{Answer, Hello, Refusal, Request};
 use ha_core::pool::Mirror;
 use ha_core::seen::CallFailure;
 use ha_core::time::Millis;
@@ -156,11 +156,8 @@ impl IotHub {
         if let Some(config) = seat.told_by_flag() {
             return self.flags.peek(&self.client, seat, config, timeout).await;
         }
-        let hello = ha_core::messages::Hello {
-            grantor: ha_core::ids::GrantorId::controller(),
-            epoch: ha_core::ids::Epoch(0),
-            wants_nonce: false,
-        };
+        let hello =
+            Hello { grantor: ha_core::ids::GrantorId::controller(), epoch: ha_core::ids::Epoch(0), wants_nonce: false };
         self.call_with_key(seat, &Request::Hello(hello), Millis::ZERO, timeout, keys::Missing::Fail).await
     }
 }
@@ -227,8 +224,14 @@ impl Hub for IotHub {
         if let Some(config) = seat.told_by_flag() {
             return self.flags.call(&self.client, seat, config, request, hold, timeout).await;
         }
-        if let (Some(flag), Request::Grant(grant)) = (&seat.flag, request) {
-            self.flags.stand_aside(&self.client, seat, &flag.config, grant.term, timeout).await?;
+        if let (Some(flag), Request::Grant(grant)) = (&seat.flag, request)
+            && !self.flags.stand_aside(&self.client, seat, &flag.config, grant.term, timeout).await?
+        {
+            // The agent has not been asked, so it cannot have refused; but it is well, and may be asked again in a moment.
+            let hello = Hello { grantor: grant.grantor.clone(), epoch: grant.epoch, wants_nonce: true };
+            let hello = Request::Hello(hello);
+            let answer = self.call_with_key(seat, &hello, Millis::ZERO, timeout, keys::Missing::Install).await?;
+            return Ok(Answer { refused: Some(Refusal::TooLate), ..answer });
         }
         self.call_with_key(seat, request, hold, timeout, keys::Missing::Install).await
     }

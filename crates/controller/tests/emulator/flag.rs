@@ -223,6 +223,44 @@ async fn a_released_flag_has_been_cleared_and_waited_for() {
     assert_eq!(call(&hub, &gone, hello()).await, Err(CallFailure::NotFound));
 }
 
+/// A holder with a flag has fallen silent, and the next one has an agent.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_waits_for_the_flags_of_the_others() {
+    let bench = Bench::open().await;
+    let agent = bench.start_agent("edge-b");
+    let hub = bench.hub();
+    let b = seat(&config(&bench, ", agents = [\"edge-b\"]"), "edge-b");
+    let on = TwinPatch::desired(json!({ "ha": { "active": true } }).as_object().cloned().expect("an object"));
+    let minute = ha_iothub::Call::within(Duration::from_secs(60));
+    hub.client().patch_twin("edge-a", Some("press"), &on, None, &minute).await.expect("it is written");
+    let set_at = written_ms(&bench, "edge-a").await;
+
+    let mut nonce = None;
+    for _ in 0..600 {
+        nonce = call(&hub, &b, hello()).await.ok().and_then(|answer| answer.nonce);
+        if nonce.is_some() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let grant = |nonce| {
+        let grantor = GrantorId::controller();
+        Request::Grant(Grant { grantor, epoch: Epoch(1), term: Term(2), nonce, ttl: Millis(60_000) })
+    };
+    let first = call(&hub, &b, grant(nonce.expect("the agent answers"))).await.expect("it answers");
+    assert_eq!(first.refused, Some(Refusal::TooLate), "the flag of edge-a was cleared a moment ago");
+    assert!(!flag(&bench, "edge-a").await);
+    let mut answer = first;
+    while answer.refused.is_some() {
+        answer = call(&hub, &b, grant(answer.nonce.expect("there is one"))).await.expect("it answers");
+    }
+    assert_eq!(answer.term, Term(2));
+    assert!(
+        wall().0 - written_ms(&bench, "edge-a").await >= FENCE_DELAY_MS && written_ms(&bench, "edge-a").await > set_at
+    );
+    agent.abort();
+}
+
 /// Waits until an agent on `member` could hold.
 async fn until_fit(bench: &Bench, member: &str) {
     let (hub, config) = (bench.hub(), bench.config());

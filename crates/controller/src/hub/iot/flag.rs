@@ -118,7 +118,7 @@ impl FlagGates {
         self.look(&Asked { client, seat, config, until }, false).await
     }
 
-    /// Whether a member with an agent may be granted `term`: the flags of all others are out of the way.
+    /// Clears all other flags before a member with an agent is granted `term`; tells whether nobody is waited for any longer.
     pub(super) async fn stand_aside(
         &self,
         client: &Client,
@@ -126,13 +126,10 @@ impl FlagGates {
         config: &FlagConfig,
         term: Term,
         timeout: Millis,
-    ) -> Result<(), CallFailure> {
+    ) -> Result<bool, CallFailure> {
         let until = Instant::now() + Duration::from_millis(timeout.0);
         let asked = Asked { client, seat, config, until };
-        match self.clear_others(&asked, term).await? {
-            None => Ok(()),
-            Some((member, _)) => Err(CallFailure::Rejected(format!("the flag of {member} was cleared a moment ago"))),
-        }
+        Ok(self.clear_others(&asked, term).await?.is_none())
     }
 
     /// Clears the flag of a member that is not to be active, if it is set.
