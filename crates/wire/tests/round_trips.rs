@@ -194,3 +194,13 @@ fn nothing_panics(text: &str) {
     let _ = serde_json::from_str::<Device>(text);
     let _ = serde_json::from_str::<Twin>(text);
 }
+
+/// Found by fuzzing: read quickly, this number comes back as its neighbour, and a twin that was written down would differ from the one that was sent.
+#[test]
+fn a_long_number_in_a_twin_comes_back_the_same() {
+    let text =
+        r#"{"deviceId":"d","tags":{"n":4400000000000000001716647862},"properties":{"desired":{},"reported":{}}}"#;
+    let twin: Twin = serde_json::from_str(text).unwrap();
+    let again: Twin = serde_json::from_str(&serde_json::to_string(&twin).unwrap()).unwrap();
+    assert_eq!(twin, again);
+}
