@@ -169,11 +169,11 @@ fn a_flag_needs_a_gate_and_a_place_of_its_own() {
     check(
         &format!("{POOL}gate = \"lever\"\n"),
         expect![[r#"
-        pool.toml:4:8: gate = "lever" is neither "agent" nor "flag"
-          |
-        4 | gate = "lever"
-          |        ^^^^^^^
-        hint: choose one of the two"#]],
+            pool.toml:4:8: gate = "lever" is none of "agent", "flag"
+              |
+            4 | gate = "lever"
+              |        ^^^^^^^
+            hint: choose one of them"#]],
     );
     let two = POOL.replace("press_1", "press_2");
     check(
@@ -235,7 +235,7 @@ fn everything_wrong_is_said_at_once() {
                |
             10 | policy.failback = "often"
                |                   ^^^^^^^
-            hint: choose one of the two
+            hint: choose one of them
 
             pool.toml:12:8: pool b is there already, at pool.toml:8
                |
@@ -426,11 +426,11 @@ fn a_hook_that_cannot_work_is_refused() {
               |        ^^^^^^^
             hint: a lower-case letter, then lower-case letters, digits, '-' or '_', at most 32 in all
 
-            pool.toml:9:6: on = "sometimes" is neither "after_handover" nor "before_switchover"
+            pool.toml:9:6: on = "sometimes" is none of "after_handover", "before_switchover"
               |
             9 | on = "sometimes"
               |      ^^^^^^^^^^^
-            hint: choose one of the two
+            hint: choose one of them
 
             pool.toml:10:11: this is no program to run
                |
@@ -522,7 +522,7 @@ fn routes_have_names_and_sources_of_their_own() {
 fn routing_that_cannot_work_is_refused() {
     for (routing, reason) in [
         ("route = []".to_owned(), "there is no route"),
-        ("mode = \"magic\"\nroute = [{ endpoint = \"events\" }]".to_owned(), "is neither \"standing\" nor \"rules\""),
+        ("mode = \"magic\"\nroute = [{ endpoint = \"events\" }]".to_owned(), "is none of \"standing\", \"rules\""),
         ("route = [{ endpoint = \"a b\" }]".to_owned(), "\"a b\" is no endpoint's name"),
         ("route = [{ endpoint = \"events\", name = \"ä\" }]".to_owned(), "\"ä\" is no route's name"),
         ("route = [{ endpoint = \"events\", source = \"Everything\" }]".to_owned(), "is nothing that routes take from"),

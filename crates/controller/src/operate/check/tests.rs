@@ -32,17 +32,18 @@ async fn a_refused_configuration_skips_the_rest() {
         "[[pool]]\nname = \"a\"\n",
         false,
         expect![[r#"
-        configuration -: error: pool.toml:2:8: the pool has no members
-        credentials -: skipped, because of configuration
-        reach -: skipped, because of configuration
-        rights -: skipped, because of configuration
-        clock -: skipped, because of configuration
-        control -: skipped, because of configuration
-        deployments -: skipped, because of configuration
-        record -: skipped, because of configuration
-        member -: skipped, because of configuration
-        key -: skipped, because of configuration
-        agent -: skipped, because of configuration"#]],
+            configuration -: error: pool.toml:2:8: the pool has no members
+            credentials -: skipped, because of configuration
+            reach -: skipped, because of configuration
+            rights -: skipped, because of configuration
+            clock -: skipped, because of configuration
+            control -: skipped, because of configuration
+            deployments -: skipped, because of configuration
+            record -: skipped, because of configuration
+            member -: skipped, because of configuration
+            key -: skipped, because of configuration
+            agent -: skipped, because of configuration
+            drift -: skipped, because of configuration"#]],
     )
     .await;
 }
@@ -54,18 +55,20 @@ async fn missing_credentials_skip_what_needs_the_hub() {
         text,
         false,
         expect![[r#"
-        configuration -: ok
-        rto a: error: a failover may take 16.4 s, but rto_ms = 1000
-        credentials -: error: no connection string in the file /does/not/exist: No such file or directory (os error 2)
-        reach -: skipped, because of credentials
-        rights -: skipped, because of credentials
-        clock -: skipped, because of credentials
-        control -: skipped, because of credentials
-        deployments -: skipped, because of credentials
-        record -: skipped, because of credentials
-        member -: skipped, because of credentials
-        key -: skipped, because of credentials
-        agent -: skipped, because of credentials"#]],
+            configuration -: ok
+            rto a: error: a failover may take 16.4 s, but rto_ms = 1000
+            fencing a: ok
+            credentials -: error: no connection string in the file /does/not/exist: No such file or directory (os error 2)
+            reach -: skipped, because of credentials
+            rights -: skipped, because of credentials
+            clock -: skipped, because of credentials
+            control -: skipped, because of credentials
+            deployments -: skipped, because of credentials
+            record -: skipped, because of credentials
+            member -: skipped, because of credentials
+            key -: skipped, because of credentials
+            agent -: skipped, because of credentials
+            drift -: skipped, because of credentials"#]],
     )
     .await;
 }
