@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 
 use iotedge_ha_e2e::{Running, Stage, guide};
 
-/// `systemctl restart iotedge-ha` without systemd.
+/// `systemctl restart iotedge-ha` without systemd. The controller has a process group of its own, by which it is ended with the guide.
 const SYSTEMCTL: &str = r#"
 sudo() { "$@"; }
 systemctl() {
     if [ -n "${controller:-}" ]; then kill "$controller"; wait "$controller" || true; fi
+    set -m
     iotedge-ha run --config pool.toml >> controller.log 2>&1 &
     controller=$!
+    set +m
 }
 "#;
 
