@@ -6,7 +6,7 @@ use ha_emulator::hub::{DeviceBody, Dice, Expect, Hub, Id};
 use ha_emulator::{Authority, Emulator, Entra, Options, Running, Seed};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::runtime::Runtime;
 
 /// One emulator for all inputs: whatever leaks from one connection into the next shows.
@@ -34,18 +34,33 @@ impl World {
 
     /// Sends the bytes through a connection and closes it; gives what came back.
     pub fn send(&self, bytes: &[u8]) -> Vec<u8> {
+        self.talk(async |mut stream| {
+            // The hub may hang up in the middle.
+            let _ = stream.write_all(bytes).await;
+            let _ = stream.shutdown().await;
+            let mut answer = Vec::new();
+            let _ = stream.read_to_end(&mut answer).await;
+            answer
+        })
+    }
+
+    /// Logs in with `connect` and, once that is answered, sends the bytes and closes the connection; gives the answer to the log-in.
+    pub fn session(&self, connect: &[u8], bytes: &[u8]) -> [u8; 4] {
+        self.talk(async |mut stream| {
+            let mut answer = [0; 4];
+            stream.write_all(connect).await.expect("the hub reads");
+            stream.read_exact(&mut answer).await.expect("the hub answers");
+            let _ = stream.write_all(bytes).await;
+            let _ = stream.shutdown().await;
+            let _ = stream.read_to_end(&mut Vec::new()).await;
+            answer
+        })
+    }
+
+    fn talk<T>(&self, talk: impl AsyncFnOnce(DuplexStream) -> T) -> T {
         let answer = self.runtime.block_on(async {
             let (ours, theirs) = tokio::io::duplex(1 << 20);
-            let talk = async move {
-                let (mut reader, mut writer) = tokio::io::split(ours);
-                // The hub may hang up in the middle.
-                let _ = writer.write_all(bytes).await;
-                let _ = writer.shutdown().await;
-                let mut answer = Vec::new();
-                let _ = reader.read_to_end(&mut answer).await;
-                answer
-            };
-            tokio::join!(talk, self.hub.serve_mqtt(theirs)).0
+            tokio::join!(talk(ours), self.hub.serve_mqtt(theirs)).0
         });
         assert_eq!(self.hub.connections().len(), 0, "a connection outlived its stream");
         answer

@@ -9,8 +9,6 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|bytes: &[u8]| {
     static CONNECT: OnceLock<Vec<u8>> = OnceLock::new();
     let world = World::get();
-    let mut all = CONNECT.get_or_init(|| connect(world.hub())).clone();
-    all.extend(bytes);
-    let answer = world.send(&all);
-    assert_eq!(answer.get(..4), Some(&[0x20, 2, 0, 0][..]), "the log-in was not accepted");
+    let connect = CONNECT.get_or_init(|| connect(world.hub()));
+    assert_eq!(world.session(connect, bytes), [0x20, 2, 0, 0], "the log-in was not accepted");
 });
