@@ -64,7 +64,7 @@ fn a_missed_hook_is_told_by_the_next_controller_and_then_no_more() {
 
     receiver.well.store(true, Ordering::SeqCst);
     let second = site.start_controller();
-    let told = serde_json::json!([{"follower": "hook:pager", "through": 1, "behind": false}]);
+    let told = serde_json::json!([{"follower": "hook:pager", "through": 1, "behind": false, "behind_ms": null}]);
     wait_until("it is told, and the record says so", || site.shown()["followers"] == told);
     let tries = receiver.ids().len();
     second.signal("KILL");
