@@ -4,6 +4,7 @@
 
 pub mod guide;
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
@@ -97,8 +98,21 @@ impl Stage {
         Running { child: command.spawn().expect("the program starts") }
     }
 
-    /// The processes that carry this test's mark.
+    /// Starts an emulator on free ports, its state in the folder `hub`, and reads what it prints for a shell up to the variable `last`.
+    pub fn start_hub(&self, more: &[&str], last: &str) -> (Running, BTreeMap<String, String>) {
+        let state = self.folder().join("hub").display().to_string();
+        let args = ["emulator", "--https-port=0", "--mqtt-port=0", "--print-env", "--state", &state];
+        let mut hub = self.start(&[&args[..], more].concat());
+        let variables = hub.wait_for_variables(last);
+        (hub, variables)
+    }
+
+    /// The command lines of the processes that carry this test's mark.
     pub fn processes(&self) -> Vec<String> {
+        self.marked().into_iter().map(|(_, line)| line).collect()
+    }
+
+    fn marked(&self) -> Vec<(String, String)> {
         let needle = format!("{MARK}={}", self.mark);
         let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
         let marked = entries.flatten().filter(|entry| {
@@ -108,9 +122,10 @@ impl Stage {
         marked
             .map(|entry| {
                 let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-                String::from_utf8_lossy(&line).replace('\0', " ")
+                let pid = entry.file_name().to_string_lossy().into_owned();
+                (pid, String::from_utf8_lossy(&line).replace('\0', " "))
             })
-            .filter(|line| !line.is_empty())
+            .filter(|(_, line)| !line.is_empty())
             .collect()
     }
 
@@ -134,6 +149,15 @@ impl Stage {
         // The logs are the test's own.
         let left: Vec<_> = names.filter(|name| !name.to_string_lossy().ends_with(".log")).collect();
         assert!(left.is_empty(), "left behind: {left:?}");
+    }
+}
+
+impl Drop for Stage {
+    /// A program that is killed leaves behind what it has started: the modules of a stand-in, say.
+    fn drop(&mut self) {
+        for (pid, _) in self.marked() {
+            let _ = Command::new("kill").args(["-KILL", &pid]).stderr(Stdio::null()).status();
+        }
     }
 }
 
@@ -201,6 +225,18 @@ impl Running {
         panic!("the program ended before it said what was waited for");
     }
 
+    /// Reads `NAME='value'` lines from stdout, as `--print-env` writes them, up to the one called `last`.
+    pub fn wait_for_variables(&mut self, last: &str) -> BTreeMap<String, String> {
+        let mut variables = BTreeMap::new();
+        self.wait_for_line(|line| {
+            if let Some((name, value)) = line.trim_end().split_once('=') {
+                variables.insert(name.to_owned(), value.trim_matches('\'').to_owned());
+            }
+            variables.contains_key(last)
+        });
+        variables
+    }
+
     /// Sends a signal, by the name that `kill` knows it by.
     pub fn signal(&self, name: &str) {
         let status = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
@@ -220,6 +256,17 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The port of an address, as the programs print it.
+pub fn port(address: &str) -> &str {
+    address.rsplit_once(':').expect("a port").1
+}
+
+/// A port for a program that cannot take one by itself: bound once, and free again.
+pub fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    listener.expect("a free port").port()
 }
 
 fn read_all(from: Option<impl Read>) -> String {

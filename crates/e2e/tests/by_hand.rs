@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use iotedge_ha_e2e::{Ran, Running, Stage};
+use iotedge_ha_e2e::{Ran, Running, Stage, port};
 
 /// A hub with one Edge device, and a configuration for it.
 struct Site {
@@ -16,16 +16,7 @@ struct Site {
 impl Site {
     fn open() -> Self {
         let stage = Stage::default();
-        let state = stage.folder().join("hub").display().to_string();
-        let args = ["emulator", "--https-port=0", "--mqtt-port=0", "--device=edge-1:edge:ha-agent", "--print-env"];
-        let mut hub = stage.start(&[&args[..], &["--state", &state]].concat());
-        let mut env = BTreeMap::new();
-        hub.wait_for_line(|line| {
-            if let Some((name, value)) = line.trim_end().split_once('=') {
-                env.insert(name.to_owned(), value.trim_matches('\'').to_owned());
-            }
-            env.contains_key("EDGE_1_HA_AGENT_CONNECTION_STRING")
-        });
+        let (hub, env) = stage.start_hub(&["--device=edge-1:edge:ha-agent"], "EDGE_1_HA_AGENT_CONNECTION_STRING");
         let config = format!(
             "[hub]\nca_file = \"{}\"\n[controller]\ncontrol_ttl_ms = 2000\ncontrol_renew_ms = 500\n\
              [[pool]]\nname = \"press_1\"\nmembers = [\"edge-1\"]\n",
@@ -52,13 +43,13 @@ impl Site {
     }
 
     fn start_agent(&self) -> Running {
-        let mqtt_port = self.env["EMULATOR_MQTT"].rsplit_once(':').expect("a port").1.to_owned();
+        let mqtt_port = port(&self.env["EMULATOR_MQTT"]);
         let folder = self.stage.folder().join("agent").display().to_string();
         let args = ["agent", "--pool=press_1", "--connection-string-env=KEY", "--state-dir", &folder];
         let variables = [
             ("KEY", self.env["EDGE_1_HA_AGENT_CONNECTION_STRING"].as_str()),
             ("HA_AGENT_CA_FILE", self.env["IOTHUB_CA_FILE"].as_str()),
-            ("HA_AGENT_MQTT_PORT", mqtt_port.as_str()),
+            ("HA_AGENT_MQTT_PORT", mqtt_port),
         ];
         self.stage.start_with(&[&args[..], &["--", "sleep", "600"]].concat(), &variables)
     }
@@ -126,7 +117,7 @@ fn what_is_wrong_with_the_hub_is_said() {
 #[test]
 fn a_port_that_is_taken_is_named() {
     let site = Site::open();
-    let port = site.env["EMULATOR_HTTPS"].rsplit_once(':').expect("a port").1;
+    let port = port(&site.env["EMULATOR_HTTPS"]);
     let other = site.stage.folder().join("other").display().to_string();
     site.stage
         .run(&["emulator", "--https-port", port, "--mqtt-port=0", "--state", &other])

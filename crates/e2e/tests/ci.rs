@@ -27,17 +27,7 @@ fn steps(
 
 fn check(steps: &[(String, String)], variables: &BTreeMap<String, String>) {
     let stage = Stage::default();
-    let state = stage.folder().join("hub").display().to_string();
-    let devices = ["--device=edge-a:edge", "--device=edge-b:edge"];
-    let args = ["emulator", "--https-port=0", "--mqtt-port=0", "--print-env", "--state", &state];
-    let mut hub = stage.start(&[&args[..], &devices].concat());
-    let mut env = BTreeMap::new();
-    hub.wait_for_line(|line| {
-        if let Some((name, value)) = line.trim_end().split_once('=') {
-            env.insert(name.to_owned(), value.trim_matches('\'').to_owned());
-        }
-        env.contains_key("IOTHUB_CONNECTION_STRING") && env.contains_key("IOTHUB_CA_FILE")
-    });
+    let (_hub, env) = stage.start_hub(&["--device=edge-a:edge", "--device=edge-b:edge"], "EDGE_B_CONNECTION_STRING");
     stage.file("iotedge-ha.toml", "[hub]\nsku = \"S1\"\n");
     stage.file("line.json", include_str!("../../deployment/tests/samples/test_edge_deployment_v11.json"));
     let bin = stage.programs();

@@ -3,25 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use iotedge_ha_e2e::{Ran, Running, Stage, guide};
+use iotedge_ha_e2e::{Ran, Running, Stage, guide, port};
 use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(120);
-
-fn read_variables(program: &mut Running, last: &str) -> BTreeMap<String, String> {
-    let mut variables = BTreeMap::new();
-    program.wait_for_line(|line| {
-        if let Some((name, value)) = line.trim_end().split_once('=') {
-            variables.insert(name.to_owned(), value.trim_matches('\'').to_owned());
-        }
-        variables.contains_key(last)
-    });
-    variables
-}
-
-fn port(address: &str) -> &str {
-    address.rsplit_once(':').expect("a port").1
-}
 
 /// A hub with two Edge devices and a pool of them.
 struct Site {
@@ -36,10 +21,8 @@ const MEMBERS: [&str; 2] = ["edge-1", "edge-2"];
 impl Site {
     fn open() -> Self {
         let stage = Stage::default();
-        let state = stage.folder().join("hub").display().to_string();
-        let args = ["emulator", "--https-port=0", "--mqtt-port=0", "--device=edge-1:edge", "--device=edge-2:edge"];
-        let mut program = stage.start(&[&args[..], &["--print-env", "--state", &state]].concat());
-        let hub = read_variables(&mut program, "EDGE_2_CONNECTION_STRING");
+        let devices = ["--device=edge-1:edge", "--device=edge-2:edge"];
+        let (program, hub) = stage.start_hub(&devices, "EDGE_2_CONNECTION_STRING");
         let config = format!(
             "[hub]\nca_file = \"{}\"\n[controller]\ncontrol_ttl_ms = 2000\ncontrol_renew_ms = 500\n\
              [defaults.timings]\nevidence_ms = 1000\nanchor_read_ms = 500\n[defaults.policy]\ndrift = \"block\"\n\
@@ -205,7 +188,7 @@ impl Devices {
             ("IOTHUB_CA_FILE", site.hub["IOTHUB_CA_FILE"].as_str()),
         ];
         let mut edge = site.stage.start_with(&[&args[..], &more].concat(), &variables);
-        let variables = read_variables(&mut edge, "EDGE_CONTROL_TOKEN");
+        let variables = edge.wait_for_variables("EDGE_CONTROL_TOKEN");
         site.stage.file(&format!("{folder}.port"), port(&variables["EDGE_MQTT"]));
         edge
     }

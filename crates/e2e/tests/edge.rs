@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use iotedge_ha_e2e::{Ran, Running, Stage};
+use iotedge_ha_e2e::{Ran, Running, Stage, port};
 
 /// A hub, an Edge device in front of it, and a configuration for its only pool.
 struct Site {
@@ -17,28 +17,12 @@ struct Site {
 
 const PATIENCE: Duration = Duration::from_secs(90);
 
-fn read_variables(program: &mut Running, last: &str) -> BTreeMap<String, String> {
-    let mut variables = BTreeMap::new();
-    program.wait_for_line(|line| {
-        if let Some((name, value)) = line.trim_end().split_once('=') {
-            variables.insert(name.to_owned(), value.trim_matches('\'').to_owned());
-        }
-        variables.contains_key(last)
-    });
-    variables
-}
-
-fn port(address: &str) -> &str {
-    address.rsplit_once(':').expect("a port").1
-}
-
 impl Site {
     fn open() -> Self {
         let stage = Stage::default();
         let folder = |name: &str| stage.folder().join(name).display().to_string();
-        let args = ["emulator", "--https-port=0", "--mqtt-port=0", "--device=edge-1:edge:ha-agent", "--print-env"];
-        let mut hub_program = stage.start(&[&args[..], &["--state", &folder("hub")]].concat());
-        let hub = read_variables(&mut hub_program, "EDGE_1_HA_AGENT_CONNECTION_STRING");
+        let device = ["--device=edge-1:edge:ha-agent"];
+        let (hub_program, hub) = stage.start_hub(&device, "EDGE_1_HA_AGENT_CONNECTION_STRING");
 
         // --verbose stands first so that its log is not the hub's.
         let args = ["--verbose", "emulator", "edge-hub", "--device=edge-1", "--mqtt-port=0", "--https-port=0"];
@@ -48,7 +32,7 @@ impl Site {
             ("IOTHUB_CA_FILE", hub["IOTHUB_CA_FILE"].as_str()),
         ];
         let mut edge = stage.start_with(&[&args[..], &more, &[&folder("edge")]].concat(), &variables);
-        let edge_env = read_variables(&mut edge, "IOTEDGE_APIVERSION");
+        let edge_env = edge.wait_for_variables("IOTEDGE_APIVERSION");
 
         let config = format!(
             "[hub]\nca_file = \"{}\"\n[controller]\ncontrol_ttl_ms = 2000\ncontrol_renew_ms = 500\n\

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use ha_wire::SharedAccessKey;
 use ha_wire::sas::Unsigned;
-use iotedge_ha_e2e::{Running, Stage};
+use iotedge_ha_e2e::{Running, Stage, port};
 use reqwest::{Certificate, Client, Method, RequestBuilder};
 use serde_json::{Value, json};
 
@@ -36,7 +36,7 @@ impl Hub {
     }
 
     fn call(&self, method: Method, path: &str, authorization: &str) -> RequestBuilder {
-        let port = self.env["EMULATOR_HTTPS"].rsplit_once(':').expect("a port").1;
+        let port = port(&self.env["EMULATOR_HTTPS"]);
         let url = format!("https://localhost:{port}/{path}?api-version=2021-04-12");
         self.client.request(method, url).header("authorization", authorization)
     }

@@ -1,8 +1,6 @@
 //! The guide from flags to a lease: its commands, as they stand, on two stand-ins for IoT Edge devices.
 
-use std::collections::BTreeMap;
-
-use iotedge_ha_e2e::{Running, Stage, guide};
+use iotedge_ha_e2e::{Stage, guide, port};
 
 /// `systemctl restart iotedge-ha` without systemd. The controller has a process group of its own, by which it is ended with the guide.
 const SYSTEMCTL: &str = r#"
@@ -16,26 +14,13 @@ systemctl() {
 }
 "#;
 
-fn variables(program: &mut Running, last: &str) -> BTreeMap<String, String> {
-    let mut variables = BTreeMap::new();
-    program.wait_for_line(|line| {
-        if let Some((name, value)) = line.trim_end().split_once('=') {
-            variables.insert(name.to_owned(), value.trim_matches('\'').to_owned());
-        }
-        variables.contains_key(last)
-    });
-    variables
-}
-
 #[test]
 fn the_guide_from_flags_to_a_lease() {
     let stage = Stage::default();
     let folder = |name: &str| stage.folder().join(name).display().to_string();
     let devices = ["--device=edge-a:edge:ha-agent,press", "--device=edge-b:edge:ha-agent,press"];
-    let args = ["emulator", "--https-port=0", "--mqtt-port=0", "--print-env"];
-    let mut hub = stage.start(&[&args[..], &devices, &["--state", &folder("hub")]].concat());
-    let hub_env = variables(&mut hub, "EDGE_B_HA_AGENT_CONNECTION_STRING");
-    let mqtt_port = hub_env["EMULATOR_MQTT"].rsplit_once(':').expect("a port").1;
+    let (_hub, hub_env) = stage.start_hub(&devices, "EDGE_B_HA_AGENT_CONNECTION_STRING");
+    let mqtt_port = port(&hub_env["EMULATOR_MQTT"]);
     let string = hub_env["IOTHUB_CONNECTION_STRING"].as_str();
     let service = [("IOTHUB_CONNECTION_STRING", string), ("IOTHUB_CA_FILE", hub_env["IOTHUB_CA_FILE"].as_str())];
 
@@ -46,7 +31,7 @@ fn the_guide_from_flags_to_a_lease() {
             ["emulator", "edge-hub", &device, "--mqtt-port=0", "--https-port=0", "--module=press", "--print-env"];
         let more = ["--hub-mqtt-port", mqtt_port, "--state", &folder(&format!("{member}-edge"))];
         let mut edge = stage.start_with(&[&args[..], &more].concat(), &service);
-        variables(&mut edge, "IOTEDGE_APIVERSION");
+        edge.wait_for_variables("IOTEDGE_APIVERSION");
         running.push(edge);
 
         let state = folder(&format!("{member}-agent"));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use iotedge_ha_e2e::{Ran, Running, Stage, guide};
+use iotedge_ha_e2e::{Ran, Running, Stage, free_port, guide, port};
 use serde_json::{Value, json};
 
 /// A hub with one member and its agent.
@@ -20,16 +20,7 @@ struct Site {
 impl Site {
     fn open() -> Self {
         let stage = Stage::default();
-        let state = stage.folder().join("hub").display().to_string();
-        let args = ["emulator", "--https-port=0", "--mqtt-port=0", "--device=edge-1:edge:ha-agent", "--print-env"];
-        let mut hub = stage.start(&[&args[..], &["--state", &state]].concat());
-        let mut env = BTreeMap::new();
-        hub.wait_for_line(|line| {
-            if let Some((name, value)) = line.trim_end().split_once('=') {
-                env.insert(name.to_owned(), value.trim_matches('\'').to_owned());
-            }
-            env.contains_key("EDGE_1_HA_AGENT_CONNECTION_STRING")
-        });
+        let (hub, env) = stage.start_hub(&["--device=edge-1:edge:ha-agent"], "EDGE_1_HA_AGENT_CONNECTION_STRING");
         let config = format!(
             "[hub]\nca_file = \"{}\"\n[controller]\ncontrol_ttl_ms = 2000\ncontrol_renew_ms = 500\n\
              [[pool]]\nname = \"press_1\"\nmembers = [\"edge-1\"]\n[pool.timings]\nttl_ms = 60000\nrenew_ms = 1000\n",
@@ -82,21 +73,15 @@ impl Site {
 }
 
 fn start_agent(stage: &Stage, env: &BTreeMap<String, String>) -> Running {
-    let mqtt_port = env["EMULATOR_MQTT"].rsplit_once(':').expect("a port").1.to_owned();
+    let mqtt_port = port(&env["EMULATOR_MQTT"]);
     let folder = stage.folder().join("agent").display().to_string();
     let args = ["agent", "--pool=press_1", "--connection-string-env=KEY", "--state-dir", &folder];
     let variables = [
         ("KEY", env["EDGE_1_HA_AGENT_CONNECTION_STRING"].as_str()),
         ("HA_AGENT_CA_FILE", env["IOTHUB_CA_FILE"].as_str()),
-        ("HA_AGENT_MQTT_PORT", mqtt_port.as_str()),
+        ("HA_AGENT_MQTT_PORT", mqtt_port),
     ];
     stage.start_with(&[&args[..], &["--", "sleep", "600"]].concat(), &variables)
-}
-
-/// As the real host finds one: bound once, and free again.
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").port()
 }
 
 /// The program as the host sees it.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 
-use iotedge_ha_e2e::{Ran, Running, Stage, guide};
+use iotedge_ha_e2e::{Ran, Running, Stage, guide, port};
 
 struct Site {
     stage: Stage,
@@ -14,21 +14,13 @@ struct Site {
 impl Site {
     fn open(more: &[&str]) -> Self {
         let stage = Stage::default();
-        let state = stage.folder().join("hub").display().to_string();
-        let args = ["emulator", "--https-port=0", "--mqtt-port=0", "--device=edge-1:edge:ha-agent", "--print-env"];
-        let mut hub = stage.start(&[&args[..], &["--state", &state], more].concat());
-        let mut env = BTreeMap::new();
-        hub.wait_for_line(|line| {
-            if let Some((name, value)) = line.trim_end().split_once('=') {
-                env.insert(name.to_owned(), value.trim_matches('\'').to_owned());
-            }
-            env.contains_key("EDGE_1_HA_AGENT_CONNECTION_STRING")
-        });
+        let device = ["--device=edge-1:edge:ha-agent"];
+        let (hub, env) = stage.start_hub(&[&device, more].concat(), "EDGE_1_HA_AGENT_CONNECTION_STRING");
         Self { stage, env, _hub: hub }
     }
 
     fn host(&self) -> String {
-        let port = self.env["EMULATOR_HTTPS"].rsplit_once(':').expect("a port").1;
+        let port = port(&self.env["EMULATOR_HTTPS"]);
         format!("localhost:{port}")
     }
 

@@ -1,8 +1,6 @@
 //! The guide to members, run as it stands: a pool is made, devices join, leave and take each other's place, keys change.
 
-use std::collections::BTreeMap;
-
-use iotedge_ha_e2e::{Ran, Stage, guide};
+use iotedge_ha_e2e::{Ran, Stage, guide, port};
 
 /// Agents on all four devices, as a deployment or systemd would run them; the first three for the guide's pool from the beginning.
 const AGENTS: &str = "\
@@ -17,27 +15,17 @@ set +m
 #[test]
 fn the_guide_to_members_runs() {
     let stage = Stage::default();
-    let state = stage.folder().join("hub").display().to_string();
     let devices = ["a", "b", "c", "d"].map(|name| format!("--device=edge-{name}:edge:ha-agent"));
-    let mut args = vec!["emulator", "--https-port=0", "--mqtt-port=0", "--print-env", "--state", &state];
-    args.extend(devices.iter().map(String::as_str));
-    let mut hub = stage.start(&args);
-    let mut env = BTreeMap::new();
-    hub.wait_for_line(|line| {
-        if let Some((name, value)) = line.trim_end().split_once('=') {
-            env.insert(name.to_owned(), value.trim_matches('\'').to_owned());
-        }
-        env.contains_key("EDGE_D_HA_AGENT_CONNECTION_STRING")
-    });
+    let (_hub, env) = stage.start_hub(&devices.each_ref().map(String::as_str), "EDGE_D_HA_AGENT_CONNECTION_STRING");
     stage.file("line.json", include_str!("../../deployment/tests/samples/test_edge_deployment_v11.json"));
-    let mqtt_port = env["EMULATOR_MQTT"].rsplit_once(':').expect("a port").1.to_owned();
+    let mqtt_port = port(&env["EMULATOR_MQTT"]);
     let keys = env.iter().filter(|(name, _)| name.ends_with("_CONNECTION_STRING"));
     let mut variables: Vec<(&str, &str)> = keys.map(|(name, value)| (name.as_str(), value.as_str())).collect();
     variables.extend([
         ("IOTEDGE_HA_CONNECTION_STRING", env["IOTHUB_CONNECTION_STRING"].as_str()),
         ("IOTEDGE_HA_HUB_CA_FILE", env["IOTHUB_CA_FILE"].as_str()),
         ("HA_AGENT_CA_FILE", env["IOTHUB_CA_FILE"].as_str()),
-        ("HA_AGENT_MQTT_PORT", mqtt_port.as_str()),
+        ("HA_AGENT_MQTT_PORT", mqtt_port),
     ]);
     let ran = guide::run(&stage, "guides/members.md", AGENTS, &variables);
     let log = |name: &str| std::fs::read_to_string(stage.folder().join(name)).unwrap_or_default();

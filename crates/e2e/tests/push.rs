@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use iotedge_ha_e2e::{Running, Stage};
+use iotedge_ha_e2e::{Running, Stage, free_port};
 use serde_json::{Value, json};
 
 const SECRET: &str = "a-secret-of-the-test-24-long";
@@ -18,21 +18,10 @@ impl Site {
     fn open() -> Self {
         let stage = Stage::default();
         let port = free_port();
-        let state = stage.folder().join("hub").display().to_string();
         let hook = format!("http://127.0.0.1:{port}/hooks/eventgrid?code={SECRET}");
-        let args = ["emulator", "--https-port=0", "--mqtt-port=0", "--device=edge-1:edge:ha-agent", "--print-env"];
-        let mut hub = stage.start(&[&args[..], &["--state", &state, "--webhook", &hook]].concat());
-        let (mut key, mut ca) = (String::new(), String::new());
-        hub.wait_for_line(|line| {
-            let Some((name, value)) = line.trim_end().split_once('=') else { return false };
-            let value = value.trim_matches('\'').to_owned();
-            match name {
-                "IOTHUB_CONNECTION_STRING" => key = value,
-                "IOTHUB_CA_FILE" => ca = value,
-                _ => {}
-            }
-            name == "EDGE_1_HA_AGENT_CONNECTION_STRING"
-        });
+        let more = ["--device=edge-1:edge:ha-agent", "--webhook", &hook];
+        let (hub, env) = stage.start_hub(&more, "EDGE_1_HA_AGENT_CONNECTION_STRING");
+        let (key, ca) = (&env["IOTHUB_CONNECTION_STRING"], &env["IOTHUB_CA_FILE"]);
         let config = format!(
             "[hub]\nca_file = \"{ca}\"\n[controller.listen]\naddress = \"127.0.0.1:{port}\"\n\
              [[pool]]\nname = \"press_1\"\nmembers = [\"edge-1\"]\n"
@@ -74,11 +63,6 @@ impl Site {
             (sent.status().as_u16(), sent.json().await.unwrap_or(Value::Null))
         })
     }
-}
-
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").port()
 }
 
 fn client() -> reqwest::Client {

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use iotedge_ha_e2e::{Ran, Running, Stage, guide};
+use iotedge_ha_e2e::{Ran, Running, Stage, free_port, guide, port};
 use serde_json::{Value, json};
 
 /// The guide names no ports, as its reader has them free; a test takes what is free.
@@ -29,20 +29,10 @@ fn the_guide_runs() {
     assert!(ran.stderr.contains("the fallback route is on"), "{}", ran.stderr);
 }
 
-/// Starts a hub; what it prints for a shell.
+/// A hub with both members, and what it prints for a shell.
 fn start_hub(stage: &Stage, more: &[&str]) -> (Running, BTreeMap<String, String>) {
-    let state = stage.folder().join("hub").display().to_string();
-    let args = ["emulator", "--https-port=0", "--mqtt-port=0", "--print-env", "--state", &state];
     let devices = ["--device=edge-a:edge:ha-agent", "--device=edge-b:edge:ha-agent"];
-    let mut hub = stage.start(&[&args[..], &devices, more].concat());
-    let mut env = BTreeMap::new();
-    hub.wait_for_line(|line| {
-        if let Some((name, value)) = line.trim_end().split_once('=') {
-            env.insert(name.to_owned(), value.trim_matches('\'').to_owned());
-        }
-        env.contains_key("EDGE_B_HA_AGENT_CONNECTION_STRING")
-    });
-    (hub, env)
+    stage.start_hub(&[&devices[..], more].concat(), "EDGE_B_HA_AGENT_CONNECTION_STRING")
 }
 
 /// A hub, two agents that take messages, a controller.
@@ -72,7 +62,7 @@ impl Site {
     fn start_agent(&self, at: usize) -> Running {
         let settings = "[hub]\nkeep_alive_s = 60\n[gate]\nmessages = true\nstop_ms = 500\n";
         let settings = self.stage.file("agent.toml", settings);
-        let mqtt_port = self.env["EMULATOR_MQTT"].rsplit_once(':').expect("a port").1;
+        let mqtt_port = port(&self.env["EMULATOR_MQTT"]);
         let address = format!("127.0.0.1:{}", self.ports[at]);
         let key = format!("{}_HA_AGENT_CONNECTION_STRING", MEMBERS[at].replace('-', "_").to_uppercase());
         let args = ["agent", "--pool=press_1", "--connection-string-env=KEY"];
@@ -142,11 +132,6 @@ impl Site {
             answer.and_then(reqwest::Response::error_for_status).expect("the hub does it");
         });
     }
-}
-
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").port()
 }
 
 /// Reads on until the message `n` has come; all lines up to there.

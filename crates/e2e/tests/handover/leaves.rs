@@ -3,6 +3,8 @@ use std::collections::BTreeMap;
 use ha_wire::SharedAccessKey;
 use ha_wire::sas::Unsigned;
 
+use iotedge_ha_e2e::port;
+
 use crate::site::Site;
 
 const PARENTS: &str = "[pool.parents]\nchildren = [\"leaf-1\"]\n";
@@ -16,7 +18,7 @@ async fn send(site: &Site, gateway: &BTreeMap<String, String>) -> u16 {
     let pem = std::fs::read(&gateway["EDGE_CA_FILE"]).expect("the authority");
     let authority = reqwest::Certificate::from_pem(&pem).expect("PEM");
     let client = reqwest::Client::builder().tls_certs_only([authority]).no_proxy().build().expect("a client");
-    let port = gateway["EDGE_HTTPS"].rsplit_once(':').expect("a port").1;
+    let port = port(&gateway["EDGE_HTTPS"]);
     let url = format!("https://localhost:{port}/devices/leaf-1/messages/events?api-version=2020-03-13");
     let answer = client.post(url).header("authorization", token).body("warm").send().await;
     answer.expect("an answer").status().as_u16()

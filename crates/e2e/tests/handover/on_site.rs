@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use iotedge_ha_e2e::Stage;
+use iotedge_ha_e2e::{Stage, free_port};
 
 use crate::site::{Site, wait_until};
 
@@ -25,11 +25,6 @@ fn is_there(program: &str, argument: &str) -> bool {
         println!("skipped: {program} is not installed");
     }
     found
-}
-
-/// A port that was free a moment ago.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
 }
 
 /// Ends with the value.

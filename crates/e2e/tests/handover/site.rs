@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use iotedge_ha_e2e::{Ran, Running, Stage};
+use iotedge_ha_e2e::{Ran, Running, Stage, port};
 
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -11,17 +11,6 @@ pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "never happened: {what}");
         std::thread::sleep(Duration::from_millis(50));
     }
-}
-
-fn read_variables(program: &mut Running, last: &str) -> BTreeMap<String, String> {
-    let mut variables = BTreeMap::new();
-    program.wait_for_line(|line| {
-        if let Some((name, value)) = line.trim_end().split_once('=') {
-            variables.insert(name.to_owned(), value.trim_matches('\'').to_owned());
-        }
-        variables.contains_key(last)
-    });
-    variables
 }
 
 /// A hub, two devices with agents, and a configuration for their pool.
@@ -37,17 +26,15 @@ impl Site {
     pub(crate) fn open(agents: [String; 2], more: &str) -> Self {
         let stage = Stage::default();
         let folder = |name: &str| stage.folder().join(name).display().to_string();
-        let args = ["emulator", "--https-port=0", "--mqtt-port=0", "--amqp-port=0", "--print-env", "--state"];
         let devices = ["--device=edge-a:edge:ha-agent", "--device=edge-b:edge:ha-agent", "--device=leaf-1"];
-        let mut hub = stage.start(&[&args[..], &[&folder("hub")], &devices].concat());
-        let env = read_variables(&mut hub, "LEAF_1_CONNECTION_STRING");
+        let (hub, env) = stage.start_hub(&[&devices[..], &["--amqp-port=0"]].concat(), "LEAF_1_CONNECTION_STRING");
         let config = format!(
             "[hub]\nca_file = \"{}\"\n[controller]\ncontrol_ttl_ms = 2000\ncontrol_renew_ms = 500\n\
              [[pool]]\nname = \"press_1\"\nmembers = [\"edge-a\", \"edge-b\"]\n{more}",
             env["IOTHUB_CA_FILE"]
         );
         let config = stage.file("pool.toml", &config);
-        let port = env["EMULATOR_MQTT"].rsplit_once(':').expect("a port").1;
+        let port = port(&env["EMULATOR_MQTT"]);
         let mut programs = vec![hub];
         for (name, more) in ["A", "B"].into_iter().zip(&agents) {
             let state = folder(name);
@@ -71,12 +58,12 @@ impl Site {
     /// A stand-in for edgeHub on a device; what it prints, too.
     pub(crate) fn start_edge_hub(&self, device: &str) -> (Running, BTreeMap<String, String>) {
         let state = self.stage.folder().join(format!("{device}-hub")).display().to_string();
-        let port = self.env["EMULATOR_MQTT"].rsplit_once(':').expect("a port").1;
+        let port = port(&self.env["EMULATOR_MQTT"]);
         let args = ["emulator", "edge-hub", "--mqtt-port=0", "--print-env", "--hub-mqtt-port", port, "--state", &state];
         let (key, ca) = (self.env["IOTHUB_CONNECTION_STRING"].as_str(), self.env["IOTHUB_CA_FILE"].as_str());
         let variables = [("IOTHUB_CONNECTION_STRING", key), ("IOTHUB_CA_FILE", ca)];
         let mut program = self.stage.start_with(&[&args[..], &["--device", device]].concat(), &variables);
-        let env = read_variables(&mut program, "EDGE_CONTROL_TOKEN");
+        let env = program.wait_for_variables("EDGE_CONTROL_TOKEN");
         (program, env)
     }
 
