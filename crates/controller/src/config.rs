@@ -9,6 +9,7 @@ mod gate;
 mod hook;
 mod identity;
 mod listen;
+mod origin;
 mod overrides;
 mod parents;
 mod problem;

@@ -13,6 +13,7 @@ mod client;
 mod credential;
 pub mod entra;
 mod error;
+mod exchange;
 pub mod management;
 mod retry;
 mod sku;

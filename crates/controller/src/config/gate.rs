@@ -5,7 +5,8 @@ use ha_core::time::Millis;
 use serde::Serialize;
 
 use super::Members;
-use super::file::{At, Origin, RawFlag, RawPool};
+use super::file::{RawFlag, RawPool};
+use super::origin::{At, Origin};
 use super::resolve::{DEVICE_ID_HINT, Resolver, is_device_id};
 
 /// A boolean in a twin, for members without an agent.

@@ -2,7 +2,8 @@
 
 use std::str::FromStr;
 
-use super::file::{At, Origin, RawFile};
+use super::file::RawFile;
+use super::origin::{At, Origin};
 use super::problem::Problem;
 
 /// One value given outside the file.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::file::Origin;
+use super::origin::Origin;
 
 /// The text that is being read.
 pub(super) struct Source<'a> {

@@ -16,7 +16,8 @@ use ha_core::policy::{FLAPS_MAX, Failback, FlapGuard, OnDrift, OnWorkloadFailure
 use ha_core::time::{Millis, RateBound};
 use serde::Serialize;
 
-use super::file::{At, Origin, RawFile, RawPolicy, RawPool, RawTimings};
+use super::file::{RawFile, RawPolicy, RawPool, RawTimings};
+use super::origin::{At, Origin};
 use super::problem::{Problem, Source};
 use super::{AGENT_MODULE, Config, ControllerConfig, FlagConfig, HookEvent, Members, PoolConfig, Setting};
 

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::file::At;
+use super::origin::At;
 
 /// Where the hub is in Azure Resource Manager.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]

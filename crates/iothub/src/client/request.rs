@@ -1,18 +1,17 @@
 use std::time::Duration;
 
 use ha_wire::{API_VERSION, HubError, IfMatch, percent_encode};
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, IF_MATCH, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, IF_MATCH};
 use reqwest::{Method, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::Refusal;
-use crate::{Error, Operation};
+use crate::exchange::Unread;
+use crate::{Error, Operation, exchange};
 
 /// Far above any answer of a hub (a page of a hundred twins of 72 KiB).
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// A hub that asks for more than this is not obeyed to the letter.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
 /// Methods are throttled by the size of the request.
 const METHOD_STEP_BYTES: usize = 4096;
 
@@ -108,27 +107,23 @@ impl Request {
 
     async fn read_answer(&self, mut response: Response, time: Duration) -> Result<Answer, Error> {
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|source| self.lost(source, time))? {
-            if body.len() + chunk.len() > ANSWER_BYTES_MAX {
-                return Err(self.bad_answer("it is larger than 16 MiB"));
-            }
-            body.extend_from_slice(&chunk);
-        }
+        let body = exchange::read_body(response, ANSWER_BYTES_MAX).await.map_err(|unread| match unread {
+            Unread::TooLarge => self.bad_answer("it is larger than 16 MiB"),
+            Unread::Lost(source) => self.lost(source, time),
+        })?;
         if status.is_success() {
             return Ok(Answer { headers, body });
         }
         let code = headers.get(ha_wire::error::HEADER).and_then(|value| value.to_str().ok());
         let said = HubError::decode(code, &body);
-        let refusal = Refusal::new(&self.what, status.as_u16(), said, retry_after(&headers), self.is_write());
+        let refusal = Refusal::new(&self.what, status.as_u16(), said, exchange::retry_after(&headers), self.is_write());
         Err(Error::from_refusal(refusal))
     }
 
-    /// Sending failed. Only a connection that never came up proves that the hub got nothing.
     fn lost(&self, source: reqwest::Error, waited: Duration) -> Error {
         let what = self.what.clone();
-        let outcome_unknown = self.is_write() && !source.is_connect() && !source.is_builder();
-        if source.is_timeout() && !source.is_connect() {
+        let outcome_unknown = self.is_write() && exchange::may_have_arrived(&source);
+        if exchange::is_no_answer(&source) {
             return Error::NoAnswer { what, waited, outcome_unknown };
         }
         // The address is in `what` and the host in the client; the full URL only makes the text longer.
@@ -160,10 +155,4 @@ impl Answer {
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok()).filter(|value| !value.is_empty())
     }
-}
-
-/// Seconds only; the date form occurs with no hub.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds: u64 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
 }

@@ -5,18 +5,18 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 use rand::rngs::StdRng;
-use reqwest::header::{AUTHORIZATION, HeaderMap, IF_MATCH, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, HeaderMap, IF_MATCH};
 use reqwest::{Method, Url};
 use serde_json::Value;
 use tokio::time::Instant;
 
 use super::error::code_and_message;
 use super::{Bearer, Error, Options, Refusal};
-use crate::{Backoff, client};
+use crate::exchange::Unread;
+use crate::{Backoff, client, exchange};
 
 /// Far above any resource.
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
 
 pub(super) struct Request {
     what: String,
@@ -50,11 +50,10 @@ impl Request {
         self.method == Method::PUT
     }
 
-    /// Only a connection that never came up proves that nothing arrived.
     fn lost(&self, source: reqwest::Error, waited: Duration) -> Error {
         let what = self.what.clone();
-        let outcome_unknown = self.is_write() && !source.is_connect() && !source.is_builder();
-        if source.is_timeout() && !source.is_connect() {
+        let outcome_unknown = self.is_write() && exchange::may_have_arrived(&source);
+        if exchange::is_no_answer(&source) {
             return Error::NoAnswer { what, waited, outcome_unknown };
         }
         Error::Unreachable { what, outcome_unknown, source: source.without_url() }
@@ -79,7 +78,7 @@ impl Answer {
     }
 
     pub(super) fn retry_after(&self) -> Option<Duration> {
-        retry_after(&self.headers)
+        exchange::retry_after(&self.headers)
     }
 
     pub(super) fn json(&self, request: &Request) -> Result<Value, Error> {
@@ -174,13 +173,10 @@ impl Sender {
         }
         let mut response = sent.send().await.map_err(|source| request.lost(source, time))?;
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|source| request.lost(source, time))? {
-            if body.len() + chunk.len() > ANSWER_BYTES_MAX {
-                return Err(request.bad_answer("it is larger than 4 MiB"));
-            }
-            body.extend_from_slice(&chunk);
-        }
+        let body = exchange::read_body(response, ANSWER_BYTES_MAX).await.map_err(|unread| match unread {
+            Unread::TooLarge => request.bad_answer("it is larger than 4 MiB"),
+            Unread::Lost(source) => request.lost(source, time),
+        })?;
         let status_code = status.as_u16();
         if status.is_success() {
             return Ok(Answer { status: status_code, headers, body });
@@ -193,7 +189,7 @@ impl Sender {
             code,
             message,
             request_id,
-            retry_after: retry_after(&headers),
+            retry_after: exchange::retry_after(&headers),
             outcome_unknown: request.is_write() && matches!(status_code, 408 | 500..),
         }))
     }
@@ -203,10 +199,4 @@ impl Sender {
         let retry_after = error.refusal().and_then(|refusal| refusal.retry_after);
         self.backoff.wait(next, matches!(error, Error::Throttled(_)), retry_after, jitter)
     }
-}
-
-/// Seconds only; Azure Resource Manager sends no dates.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds: u64 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
 }

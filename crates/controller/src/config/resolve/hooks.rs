@@ -1,7 +1,8 @@
 use ha_core::time::Millis;
 
 use super::Resolver;
-use crate::config::file::{At, Origin, RawHook};
+use crate::config::file::RawHook;
+use crate::config::origin::{At, Origin};
 use crate::config::{Address, HookConfig, HookEvent, HookTarget, OnTimeout, SecretHeader, SecretPlace, WebhookConfig};
 
 /// So many followers have room in a pool's record, and there are others besides hooks.

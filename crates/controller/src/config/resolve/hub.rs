@@ -1,6 +1,7 @@
 //! How to reach the hub, and who asks.
 
-use crate::config::file::{At, Origin, RawFile, RawIdentity};
+use crate::config::file::{RawFile, RawIdentity};
+use crate::config::origin::{At, Origin};
 use crate::config::problem::holds_key;
 use crate::config::{CONNECTION_STRING_ENV, HubAccess, HubConfig, IdentityConfig, IdentitySource, SecretPlace};
 

@@ -1,5 +1,6 @@
 use super::{DEVICE_ID_HINT, Resolver, is_device_id};
-use crate::config::file::{At, RawParents};
+use crate::config::file::RawParents;
+use crate::config::origin::At;
 use crate::config::{CHILDREN_MAX, Members, ParentsConfig};
 
 impl Resolver<'_> {

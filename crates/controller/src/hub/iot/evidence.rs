@@ -3,7 +3,7 @@
 use ha_core::seen::{CallFailure, Deployed, Registry, RuntimeStatus};
 use ha_core::time::WallTime;
 use ha_deployment::{EDGE_AGENT, EDGE_HUB, Member};
-use ha_iothub::Client;
+use ha_iothub::{Call, Client};
 use ha_wire::method::MethodRequest;
 use ha_wire::{Device, Timestamp, Twin};
 use serde_json::Value;
@@ -16,13 +16,13 @@ use crate::hub::{Opinions, Seat};
 pub(super) async fn gather(client: &Client, seat: &Seat) -> Opinions {
     let (registry, edge_agent_ping, edge_agent, edge_hub) = tokio::join!(
         registry(client, seat),
-        ping(client, seat),
+        ping(client, seat.member.as_str(), routine_call()),
         twin(client, seat, EDGE_AGENT),
         twin(client, seat, EDGE_HUB)
     );
     Opinions {
         registry,
-        edge_agent_ping,
+        edge_agent_ping: edge_agent_ping.ok(),
         runtime: seat.workload_module.as_deref().and_then(|workload| runtime(edge_agent.as_ref()?, workload)),
         deployed: deployed(edge_agent.as_ref(), edge_hub.as_ref(), seat),
         edge_hub: edge_hub.map(|twin| twin?.connection_state.map(|state| state.to_string())),
@@ -55,16 +55,15 @@ fn wall(at: Option<Timestamp>) -> Option<WallTime> {
     at.filter(|at| !at.is_never()).map(|at| WallTime(at.unix_ms()))
 }
 
-async fn ping(client: &Client, seat: &Seat) -> Option<Result<(), CallFailure>> {
+/// Whether `$edgeAgent` answers; an error is what the hub has against us, and says nothing of the member.
+pub(super) async fn ping(client: &Client, device: &str, call: Call) -> Result<Result<(), CallFailure>, CallFailure> {
     let ping = MethodRequest::new("ping", Value::Null).response_timeout_s(5);
-    let call = routine_call().once();
-    match client.call_method(seat.member.as_str(), Some(EDGE_AGENT), &ping, &call).await {
-        Ok(answer) if answer.status == 200 => Some(Ok(())),
-        Ok(answer) => Some(Err(CallFailure::Rejected(format!("status {}", answer.status)))),
+    match client.call_method(device, Some(EDGE_AGENT), &ping, &call.once()).await {
+        Ok(answer) if answer.status == 200 => Ok(Ok(())),
+        Ok(answer) => Ok(Err(CallFailure::Rejected(format!("status {}", answer.status)))),
         Err(e) => {
             let failure = call_failure(&e);
-            // What the hub has against us says nothing of the member.
-            failure.is_about_member().then_some(Err(failure))
+            if failure.is_about_member() { Ok(Err(failure)) } else { Err(failure) }
         }
     }
 }

@@ -5,14 +5,15 @@ use std::time::Duration;
 use ha_core::flag::FlagRead;
 use ha_core::ids::MemberId;
 use ha_core::seen::CallFailure;
+use ha_deployment::EDGE_HUB;
 use ha_iothub::Error;
 use ha_wire::identity::{ConnectionState, Status};
-use ha_wire::method::MethodRequest;
 use ha_wire::twin::{Section, TwinPatch};
 use ha_wire::{ETag, IfMatch, Map, Twin};
 use serde_json::{Value, json};
 
 use super::super::errors::call_failure;
+use super::super::evidence;
 use super::Asked;
 use crate::clock::wall;
 
@@ -80,21 +81,13 @@ impl Asked<'_> {
             return Ok(true);
         }
         let device = self.seat.member.as_str();
-        match self.client.twin(device, Some("$edgeHub"), &self.call()).await {
+        match self.client.twin(device, Some(EDGE_HUB), &self.call()).await {
             Ok(twin) if twin.connection_state == Some(ConnectionState::Connected) => return Ok(true),
             Ok(_) => {}
             Err(Error::NotFound(_)) => return Ok(false),
             Err(error) => return Err(call_failure(&error)),
         }
-        let ping = MethodRequest::new("ping", Value::Null).response_timeout_s(5);
-        match self.client.call_method(device, Some("$edgeAgent"), &ping, &self.call().once()).await {
-            Ok(answer) => Ok(answer.status == 200),
-            Err(error) => {
-                let failure = call_failure(&error);
-                // What the hub has against us says nothing of the device.
-                if failure.is_about_member() { Ok(false) } else { Err(failure) }
-            }
-        }
+        Ok(evidence::ping(self.client, device, self.call()).await?.is_ok())
     }
 
     /// Whether the registry says that the device was disconnected before: a pass on a timer has not watched it. It only hastens a suspicion, so a
