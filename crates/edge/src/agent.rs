@@ -18,7 +18,6 @@ use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
 use self::desired::{Deployment, Refused};
-pub use self::process::Images;
 use self::process::{Exit, Processes};
 use self::supervisor::{Step, Supervisor};
 use crate::error::Error;

@@ -26,10 +26,9 @@ mod twin;
 mod upstream;
 mod workload;
 
-pub use agent::Images;
 pub use cut::Cut;
 pub use device::{Running, start};
 pub use error::Error;
 pub use id::Id;
-pub use options::Options;
+pub use options::{Images, Options};
 pub use timings::Timings;

@@ -1,11 +1,14 @@
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use ha_wire::Secret;
 
 use crate::Cut;
-use crate::agent::Images;
 use crate::timings::Timings;
+
+/// The command lines that stand in for images.
+pub type Images = BTreeMap<String, Vec<String>>;
 
 /// How a device is set up.
 #[derive(Clone, Debug)]

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use ha_core::anchor::Anchor;
 use ha_core::ids::{MemberId, Term};
-use ha_core::messages::{Answer, HolderState, Refusal, Workload};
+use ha_core::messages::{Answer, HolderState, Workload};
 use ha_core::seen::CallFailure;
 use serde::Serialize;
 
-use super::ask::AskError;
+use super::error::{AskError, NotActive};
 use super::report::seat;
 use crate::config::PoolConfig;
 use crate::hub::Hub;
@@ -24,75 +24,6 @@ pub struct Active {
     pub holder: MemberId,
     /// In which term.
     pub term: Term,
-}
-
-/// Why nobody is active as asked for.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, thiserror::Error)]
-#[serde(rename_all = "snake_case", tag = "why")]
-pub enum NotActive {
-    /// The record has not been read yet.
-    #[error("the pool's record has not been read yet")]
-    Unread,
-    /// Nobody holds.
-    #[error("nobody holds{}", because(.status.as_ref()))]
-    Vacant {
-        /// What the controller waits for, if that has lasted.
-        status: Option<String>,
-    },
-    /// The member that was to hand over still holds.
-    #[error("{holder} still holds term {term}{}", because(.status.as_ref()))]
-    StillHeld {
-        /// Who.
-        holder: MemberId,
-        /// Which term.
-        term: Term,
-        /// What the controller waits for, if that has lasted.
-        status: Option<String>,
-    },
-    /// The holder does not answer.
-    #[error("{holder} holds term {term}, but its agent does not answer: {failure}")]
-    Silent {
-        /// Who.
-        holder: MemberId,
-        /// Which term.
-        term: Term,
-        /// What the calls say.
-        failure: CallFailure,
-    },
-    /// The holder's agent refuses the lease.
-    #[error("{holder} holds term {term}, but its agent refuses: {refusal}")]
-    Refuses {
-        /// Who.
-        holder: MemberId,
-        /// Which term.
-        term: Term,
-        /// Why.
-        refusal: Refusal,
-    },
-    /// The workload does not work there.
-    #[error("{holder} holds term {term}, but its workload does not work: {said}")]
-    WorkloadFails {
-        /// Who.
-        holder: MemberId,
-        /// Which term.
-        term: Term,
-        /// What the probe says.
-        said: String,
-    },
-    /// The holder has not got there yet.
-    #[error("{holder} holds term {term} and is {}", .state.as_str())]
-    NotYet {
-        /// Who.
-        holder: MemberId,
-        /// Which term.
-        term: Term,
-        /// What its agent does.
-        state: HolderState,
-    },
-}
-
-fn because(status: Option<&String>) -> String {
-    status.map(|status| format!(": {status}")).unwrap_or_default()
 }
 
 /// Waits until the holder says that it is active in the recorded term; `relieved`, if given, must not be it any more.
@@ -172,6 +103,7 @@ fn judge(anchor: &Anchor, holder: &MemberId, answer: Result<Answer, CallFailure>
 #[cfg(test)]
 mod tests {
     use ha_core::ids::{BootId, ControlId, Epoch};
+    use ha_core::messages::Refusal;
     use ha_core::time::{Millis, WallTime};
 
     use super::*;

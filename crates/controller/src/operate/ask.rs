@@ -6,33 +6,11 @@ use ha_core::anchor::{Anchor, OperatorRequest, Settled, Verb};
 use ha_core::ids::{PoolName, RequestId};
 use ha_core::time::WallTime;
 
+use super::error::AskError;
 use crate::hub::{Error, Hub, NotWritten};
 
 /// How often a request is written anew because somebody else wrote first.
 const TRIES: u32 = 8;
-
-/// Why a request could not be made, or was not settled.
-#[derive(Debug, thiserror::Error)]
-pub enum AskError {
-    /// The hub does not work.
-    #[error("the pool's record cannot be used")]
-    Hub(#[from] Error),
-    /// There is no record.
-    #[error("the pool {pool} has no record yet: no controller has run it")]
-    NoRecord {
-        /// Which pool.
-        pool: PoolName,
-    },
-    /// Others kept writing.
-    #[error("the record kept changing: nothing was asked for")]
-    Contended,
-    /// Nobody settled it in time.
-    #[error("no controller has settled the request in time; it stays in the record")]
-    TimedOut,
-    /// The request was carried out, and yet nobody is active.
-    #[error("the request was carried out, but the work has not been taken up in time: {0}")]
-    NotActive(super::active::NotActive),
-}
 
 /// Writes a request into the record of `pool`; gives its id.
 pub async fn ask<H: Hub>(hub: &H, pool: &PoolName, verb: Verb, by: &str, at: WallTime) -> Result<RequestId, AskError> {

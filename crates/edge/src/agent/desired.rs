@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use ha_wire::Map;
 use serde::Deserialize;
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 /// The desired properties of `$edgeAgent`, read.
 #[derive(Clone, Debug, Default)]
@@ -155,6 +156,13 @@ fn create_options(settings: &Map) -> String {
     let text = |name: &str| settings.get(name).and_then(Value::as_str).map(str::to_owned);
     let more = (1..PIECES_MAX).map_while(|n| text(&format!("createOptions{n:02}")));
     text("createOptions").into_iter().chain(more).collect()
+}
+
+/// There is no image; equal names stand for equal images.
+pub(super) fn image_hash(image: &str) -> String {
+    let digest = Sha256::digest(image.as_bytes());
+    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}")
 }
 
 #[cfg(test)]

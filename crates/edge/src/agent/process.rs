@@ -1,6 +1,6 @@
 //! Modules as processes: a command line stands in for each image.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -16,9 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use super::desired::Spec;
 use super::supervisor::Run;
-
-/// The command lines that stand in for images.
-pub type Images = BTreeMap<String, Vec<String>>;
+use crate::options::Images;
 
 /// The end of a process.
 #[derive(Debug)]

@@ -4,9 +4,8 @@ use ha_wire::Map;
 use ha_wire::workload::{ExitStatus, ModuleList, ModuleStatus, RuntimeStatus, WorkloadModule};
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
-use super::desired::{Deployment, Refused};
+use super::desired::{Deployment, Refused, image_hash};
 use super::supervisor::Supervisor;
 use crate::hub;
 
@@ -86,13 +85,6 @@ fn system_modules(desired: &Map, started: Timestamp) -> Value {
         module
     };
     json!({"edgeAgent": module("edgeAgent"), "edgeHub": module("edgeHub")})
-}
-
-/// There is no image; equal names stand for equal images.
-pub(super) fn image_hash(image: &str) -> String {
-    let digest = Sha256::digest(image.as_bytes());
-    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hex}")
 }
 
 /// The modules as `GET /modules` lists them.

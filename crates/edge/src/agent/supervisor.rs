@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::desired::Spec;
+use super::desired::{Spec, image_hash};
 use crate::hub::Now;
 use crate::timings::Timings;
 
@@ -282,7 +282,7 @@ impl Module {
             "lastRestartTimeUtc": time(self.restarted),
             "settings": {
                 "image": spec.image,
-                "imageHash": super::report::image_hash(&spec.image),
+                "imageHash": image_hash(&spec.image),
                 "createOptions": spec.create_options,
             },
             "env": env,

@@ -75,6 +75,11 @@ impl Client {
     }
 
     /// Whether there is reason to be connected to the cloud.
+    /// Whether the cloud can be spoken to on its behalf.
+    pub(super) fn is_linked(&self) -> bool {
+        self.link == Link::Up
+    }
+
     fn wants_link(&self) -> bool {
         let subscribed = self.session.is_some() && self.filters.iter().any(goes_upstream);
         let pending = !self.upstream_queue.is_empty() || self.twin.has_unsent();

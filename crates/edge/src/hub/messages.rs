@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use ha_wire::topics::{FromDevice, ToDevice};
 
-use super::client::Link;
 use super::route::{Passing, Sink};
 use super::{ClientOrder, EdgeHub, UpstreamOrder};
 use crate::id::Id;
@@ -130,7 +129,7 @@ impl EdgeHub {
     }
 
     pub(super) fn send_messages(&mut self, now: Instant, id: &Id) {
-        let Some(client) = self.clients.get_mut(id).filter(|client| client.link == Link::Up) else { return };
+        let Some(client) = self.clients.get_mut(id).filter(|client| client.is_linked()) else { return };
         let next = client.upstream_queue.take_next();
         if !next.is_empty() {
             client.used_at = now;
