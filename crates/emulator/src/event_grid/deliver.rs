@@ -8,13 +8,11 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 
 use super::EventGrid;
-use super::handshake::cause;
+use super::handshake::{ORIGIN, cause};
 use super::lanes::{Attempt, Outcome};
 use super::schema::{Notice, Schema};
 use super::subscription::{State, Subscription};
 
-/// Whom webhooks of the CloudEvents kind are asked to allow.
-pub(super) const ORIGIN: &str = "eventgrid.azure.net";
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// Deliveries under way to one subscriber.
 const IN_FLIGHT_MAX: usize = 16;

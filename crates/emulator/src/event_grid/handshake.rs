@@ -7,11 +7,13 @@ use jiff::Timestamp;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
-use super::deliver::ORIGIN;
 use super::schema::{Schema, validation};
 use super::subscription::{State, Subscription};
 use super::{EventGrid, EventSubscription};
 use crate::hub::print_time;
+
+/// Whom webhooks of the CloudEvents kind are asked to allow.
+pub(super) const ORIGIN: &str = "eventgrid.azure.net";
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// Between two attempts, for subscriptions that exist from the start.
