@@ -110,7 +110,9 @@ impl Hub {
         let program =
             std::env::var_os("IOTEDGE_HA_BIN").context("IOTEDGE_HA_BIN does not name the emulator's program")?;
         let mut command = Command::new(program);
-        command.args(["emulator", "--print-env", "--https-port=443", "--mqtt-port=8883", "--state"]).arg(folder);
+        command
+            .args(["emulator", "--print-env", "--operation-ms=200", "--https-port=443", "--mqtt-port=8883", "--state"])
+            .arg(folder);
         command.arg("--device-ca").arg(folder.join(AUTHORITY)).arg("--blob-dir").arg(blobs);
         Ok(Self(command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot start the emulator")?))
     }

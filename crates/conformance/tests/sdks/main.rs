@@ -109,6 +109,11 @@ fn node_management() {
 }
 
 #[test]
+fn node_routes() {
+    node("routes");
+}
+
+#[test]
 fn node_edge() {
     node("edge");
 }
