@@ -11,6 +11,9 @@ use crate::time::{Millis, WallTime};
 /// How many transitions and settled requests the record remembers.
 pub const HISTORY_MAX: usize = 12;
 
+/// How many unplanned changes the record remembers for the flap guard.
+pub const UNPLANNED_MAX: usize = 12;
+
 /// How many followers the record remembers.
 pub const FOLLOWERS_MAX: usize = 16;
 
@@ -41,6 +44,10 @@ pub struct Anchor {
     pub settled: Vec<Settled>,
     /// The last changes of holder, oldest first.
     pub history: Vec<Transition>,
+    /// When the last unplanned changes were, oldest first. The flap guard counts them here: from `history` they are
+    /// crowded out by planned ones, and by large requests.
+    #[serde(default)]
+    pub unplanned: Vec<WallTime>,
     /// What the pool waits for, if that has lasted: one sentence for those who see only the hub.
     pub status: Option<String>,
     /// Through which term each follower has done what it does after a change of holder.
@@ -205,6 +212,7 @@ impl Anchor {
             requests: BTreeMap::new(),
             settled: Vec::new(),
             history: Vec::new(),
+            unplanned: Vec::new(),
             status: None,
             followed: BTreeMap::new(),
         }
@@ -233,8 +241,12 @@ impl Anchor {
         self.term = term;
         self.since = at;
         self.status = None;
+        if reason.is_unplanned() {
+            self.unplanned.push(at);
+            keep_latest(&mut self.unplanned, UNPLANNED_MAX);
+        }
         self.history.push(Transition { term, holder: member, from, at, reason });
-        keep_latest(&mut self.history);
+        keep_latest(&mut self.history, HISTORY_MAX);
     }
 
     /// An operator's word that the holder is not running was about the holder of that moment, not about the next one.
@@ -251,7 +263,7 @@ impl Anchor {
     pub fn settle(&mut self, request: &RequestId, refused: Option<String>, at: WallTime) {
         if self.requests.remove(request).is_some() {
             self.settled.push(Settled { request: request.clone(), at, refused });
-            keep_latest(&mut self.settled);
+            keep_latest(&mut self.settled, HISTORY_MAX);
         }
     }
 
@@ -270,12 +282,30 @@ impl Anchor {
     /// How many unplanned changes lie within `window` before `now`.
     pub fn unplanned_within(&self, now: WallTime, window: Millis) -> u32 {
         let from = now.0.saturating_sub_unsigned(window.0);
-        let counted = self.history.iter().filter(|t| t.reason.is_unplanned() && t.at.0 >= from).count();
+        let counted = self.unplanned.iter().filter(|at| at.0 >= from).count();
         u32::try_from(counted).unwrap_or(u32::MAX)
     }
 }
 
-fn keep_latest<T>(list: &mut Vec<T>) {
-    let surplus = list.len().saturating_sub(HISTORY_MAX);
+fn keep_latest<T>(list: &mut Vec<T>, max: usize) {
+    let surplus = list.len().saturating_sub(max);
     list.drain(..surplus);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn planned_changes_do_not_crowd_out_what_the_flap_guard_counts() {
+        let at = WallTime(1_000);
+        let pool = "press_1".parse().expect("a pool name");
+        let mut anchor = Anchor::vacant(pool, ControlId::new("control"), Term(0), Millis(15_000), Epoch(1), at);
+        for round in 0..9 {
+            anchor.appoint(MemberId::new("b"), Term(2 * round + 1), Reason::HolderSilent, at);
+            anchor.appoint(MemberId::new("a"), Term(2 * round + 2), Reason::Failback, at);
+        }
+        assert_eq!(anchor.history.len(), HISTORY_MAX);
+        assert_eq!(anchor.unplanned_within(at, Millis(60_000)), 9);
+    }
 }

@@ -186,7 +186,7 @@ pub enum Failback {
 /// At most `max` unplanned changes of holder within `window`; then the pool stays where it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct FlapGuard {
-    /// How many; at most [`FLAPS_MAX`], the anchor's history remembers no more.
+    /// How many; at most [`FLAPS_MAX`], the anchor remembers no more.
     pub max: u32,
     /// Within which time.
     pub window: Millis,

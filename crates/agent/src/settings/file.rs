@@ -253,13 +253,11 @@ impl SettingsFile {
 
     /// Refuses what the schema does not allow.
     pub(super) fn check_ranges(&self) -> Result<(), Error> {
-        let values = serde_json::to_value(self).unwrap_or_default();
+        let refused = |what| Error::Bad { what, hint: "docs/reference/agent.md says what each setting means" };
+        let values = serde_json::to_value(self).map_err(|error| refused(format!("a setting has no text: {error}")))?;
         match super::range::outside(&values, &super::settings_schema()) {
             None => Ok(()),
-            Some((place, range)) => Err(Error::Bad {
-                what: format!("{place} is outside {range}"),
-                hint: "docs/reference/agent.md says what each setting means",
-            }),
+            Some((place, range)) => Err(refused(format!("{place} is outside {range}"))),
         }
     }
 

@@ -3,7 +3,7 @@ use std::fmt::Write;
 use expect_test::{Expect, expect};
 
 use super::*;
-use crate::anchor::{Mark, OperatorRequest, Transition};
+use crate::anchor::{Mark, OperatorRequest};
 use crate::ids::BootId;
 use crate::messages::{Answer, HolderState, Workload};
 use crate::policy::{Failback, OnDrift, OnWorkloadFailure};
@@ -136,7 +136,7 @@ fn apply(view: &mut View, phrase: &Line<'_>) {
             let asked = OperatorRequest { verb: verb(phrase), by: "anna".to_owned(), at: WallTime(0) };
             anchor.requests.insert(RequestId::new(format!("r{}", anchor.requests.len() + 1)), asked);
         }
-        "flaps" => anchor.history = (0..phrase.or("is", 5)).map(flap).collect(),
+        "flaps" => anchor.unplanned = vec![WallTime(999_000); phrase.or("is", 5)],
         "brake" if phrase.has("all_off") => view.brake = Brake::AllOff,
         "brake" => view.brake = Brake::Held { dead: 6, of: 10 },
         "failback" => view.policy.failback = Failback::Automatic { after: Millis(phrase.or("after", 0)) },
@@ -252,9 +252,4 @@ fn wish(phrase: &Line<'_>) -> Wish {
         other => panic!("no wish {other:?}"),
     };
     Wish { reason, to: phrase.get::<String>("to").map(MemberId::new) }
-}
-
-fn flap(number: u64) -> Transition {
-    let (holder, reason) = (member("a"), Reason::HolderSilent);
-    Transition { term: Term(number), holder, from: None, at: WallTime(999_000), reason }
 }

@@ -1,6 +1,6 @@
 //! Makes a record fit into the hub.
 
-use ha_core::anchor::{Anchor, FOLLOWERS_MAX, HISTORY_MAX, Mark, Reason};
+use ha_core::anchor::{Anchor, FOLLOWERS_MAX, HISTORY_MAX, Mark, Reason, UNPLANNED_MAX};
 
 use super::words::is_request_id;
 use super::{MAINTENANCE_MAX, REQUESTS_MAX, SIZE_MAX, size};
@@ -37,6 +37,7 @@ pub fn bounded(anchor: &Anchor) -> Result<Anchor, Error> {
     anchor.followed.retain(|follower, _| (1..=FOLLOWER_MAX).contains(&follower.as_str().len()));
     keep_latest(&mut anchor.settled, HISTORY_MAX);
     keep_latest(&mut anchor.history, HISTORY_MAX);
+    keep_latest(&mut anchor.unplanned, UNPLANNED_MAX);
     let mut taken = size(&anchor);
     while taken > SIZE_MAX {
         if !anchor.settled.is_empty() {

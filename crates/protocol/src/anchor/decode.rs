@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use ha_core::anchor::{Anchor, FOLLOWERS_MAX, HISTORY_MAX, Mark, OperatorRequest, Reason, Settled, Transition, Verb};
+use ha_core::anchor::{
+    Anchor, FOLLOWERS_MAX, HISTORY_MAX, Mark, OperatorRequest, Reason, Settled, Transition, UNPLANNED_MAX, Verb,
+};
 use ha_core::ids::{ControlId, Epoch, FollowerId, MemberId, RequestId, Term};
 use ha_core::time::Millis;
 use serde_json::Value;
@@ -51,6 +53,7 @@ fn read_anchor(fields: &Fields<'_>) -> Option<Anchor> {
     });
     let history = fields.list("history", HISTORY_MAX, read_transition);
     let settled = fields.list("settled", HISTORY_MAX, read_settled);
+    let unplanned = fields.list("unplanned", UNPLANNED_MAX, |entry| entry.need("at", &time()));
     let followed = fields.list("followed", FOLLOWERS_MAX, |entry| {
         let by = entry.need("by", &name(FOLLOWER_MAX)).map(FollowerId::new);
         let through = entry.need("through", &number()).map(Term);
@@ -63,6 +66,7 @@ fn read_anchor(fields: &Fields<'_>) -> Option<Anchor> {
     anchor.maintenance = maintenance?.into_iter().collect();
     anchor.history = history?;
     anchor.settled = settled?;
+    anchor.unplanned = unplanned?;
     anchor.followed = followed?.into_iter().collect();
     Some(anchor)
 }

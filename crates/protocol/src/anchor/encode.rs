@@ -9,7 +9,7 @@ use crate::VERSION;
 use crate::text::from_wall;
 
 /// Fields of the record that are not always there.
-pub(super) const OPTIONAL: [&str; 5] = ["holder", "paused", "status", "requests", "followed"];
+pub(super) const OPTIONAL: [&str; 6] = ["holder", "paused", "status", "requests", "unplanned", "followed"];
 
 /// Fields of a request that are not always there.
 pub(super) const OPTIONAL_IN_REQUEST: [&str; 4] = ["to", "fenced", "member", "on"];
@@ -37,8 +37,13 @@ pub(super) fn document(anchor: &Anchor) -> Map<String, Value> {
         .with("maintenance", maintenance.collect::<Value>())
         .with("history", anchor.history.iter().map(transition).collect::<Value>())
         .with("settled", anchor.settled.iter().map(settled).collect::<Value>())
+        .with_some("unplanned", (!anchor.unplanned.is_empty()).then(|| unplanned(anchor)))
         .with_some("followed", (!anchor.followed.is_empty()).then(|| followed(anchor)))
         .0
+}
+
+fn unplanned(anchor: &Anchor) -> Value {
+    anchor.unplanned.iter().map(|at| Object::new().with("at", from_wall(*at)).value()).collect()
 }
 
 fn followed(anchor: &Anchor) -> Value {

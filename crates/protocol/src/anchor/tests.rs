@@ -1,5 +1,7 @@
 use expect_test::{Expect, expect};
-use ha_core::anchor::{FOLLOWERS_MAX, HISTORY_MAX, Mark, OperatorRequest, Reason, Settled, Transition, Verb};
+use ha_core::anchor::{
+    FOLLOWERS_MAX, HISTORY_MAX, Mark, OperatorRequest, Reason, Settled, Transition, UNPLANNED_MAX, Verb,
+};
 use ha_core::ids::{ControlId, Epoch, FollowerId, MemberId, NUMBER_MAX, RequestId, Term};
 use ha_core::time::{Millis, WallTime};
 use proptest::collection::{btree_map, vec};
@@ -79,12 +81,12 @@ fn anchor() -> impl Strategy<Value = Anchor> {
         option::of(sentence(60)),
         btree_map("[a-z:_-]{1,48}".prop_map(FollowerId::new), number().prop_map(Term), 0..4),
     );
-    let past = (vec(settled(), 0..=HISTORY_MAX), vec(transition(), 0..=HISTORY_MAX));
+    let past = (vec(settled(), 0..=HISTORY_MAX), vec(transition(), 0..=HISTORY_MAX), vec(wall(), 0..=UNPLANNED_MAX));
     (head, marks, past).prop_map(
         |(
             (pool, control, holder, term, ttl, epoch, since),
             (paused, maintenance, requests, status, followed),
-            (settled, history),
+            (settled, history, unplanned),
         )| Anchor {
             pool,
             control: ControlId::new(control),
@@ -98,6 +100,7 @@ fn anchor() -> impl Strategy<Value = Anchor> {
             requests,
             settled,
             history,
+            unplanned,
             status,
             followed,
         },
@@ -132,6 +135,7 @@ fn largest(id_length: usize) -> Anchor {
     anchor.followed = (0..FOLLOWERS_MAX).map(|n| (FollowerId::new(format!("{n:0>48}")), Term(NUMBER_MAX))).collect();
     anchor.settled = (0..40).map(settled).collect();
     anchor.history = (0..40).map(transition).collect();
+    anchor.unplanned = vec![at; 40];
     anchor
 }
 
@@ -146,9 +150,10 @@ fn the_largest_record_fits() {
         assert_eq!(decoded.nonsense, []);
         assert_eq!(decoded.anchor, bounded(&anchor).expect("a record that fits"));
         assert_eq!(decoded.anchor.requests.len(), REQUESTS_MAX);
+        assert_eq!(decoded.anchor.unplanned.len(), UNPLANNED_MAX, "the flap guard forgets nothing");
         kept.push((id_length, decoded.anchor.history.len(), decoded.anchor.settled.len()));
     }
-    expect!["[(20, 12, 4), (64, 9, 0), (128, 3, 0)]"].assert_eq(&format!("{kept:?}"));
+    expect!["[(20, 12, 3), (64, 8, 0), (128, 3, 0)]"].assert_eq(&format!("{kept:?}"));
 }
 
 #[test]
