@@ -22,7 +22,8 @@ impl World {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             let seed = vec![Seed::parse("d:edge:m").expect("a seed")];
             let entra = Entra { authorities: vec![authority()], ..Entra::default() };
-            let options = Options { seed, entra, random_seed: Some([7; 32]), ..Options::default() };
+            // Thousands of log-ins a second are no storm here.
+            let options = Options { seed, entra, connect_rate: None, random_seed: Some([7; 32]), ..Options::default() };
             let hub = runtime.block_on(Emulator::start(options)).expect("a hub");
             Self { runtime, hub }
         })

@@ -12,9 +12,22 @@ fuzz_target!(|text: &str| {
             scope.covers(&["devices", "d", "modules", "m"]);
         }
     }
-    if let Ok(parsed) = text.parse::<ConnectionString>() {
-        let names = [parsed.device_id(), parsed.module_id(), parsed.policy()];
-        let in_name = names.into_iter().flatten().any(|name| name.contains("c2VjcmV0"));
-        assert!(in_name || !format!("{parsed:?}").contains("c2VjcmV0"), "a key is shown");
+    // Another key must not make it too long.
+    let roomy = text.len() < 4_000;
+    if let Some(parsed) = text.parse::<ConnectionString>().ok().filter(|_| roomy) {
+        assert_eq!(shown(&parsed), shown(&with_another_key(text)), "what is shown tells something of the key");
     }
 });
+
+fn shown(parsed: &ConnectionString) -> String {
+    format!("{parsed:?}")
+}
+
+fn with_another_key(text: &str) -> ConnectionString {
+    let part = |part: &str| match part.split_once('=') {
+        Some((name, _)) if matches!(name.trim(), "SharedAccessKey" | "SharedAccessSignature") => format!("{name}=AAAA"),
+        _ => part.to_owned(),
+    };
+    let parts: Vec<_> = text.split(';').map(part).collect();
+    parts.join(";").parse().expect("a connection string with another key is one too")
+}
