@@ -145,9 +145,11 @@ fn mistakes_in_files_and_sizes_are_usage() {
     let stage = Stage::default();
     let ports = ["emulator", "--https-port=0", "--mqtt-port=0", "--state=hub"];
     let fleet = stage.file("fleet.toml", "[[device]]\nid = \"a b\"\n");
+    let yaml = stage.file("fleet.yaml", "device:\n  - id: a\n    edge: yes\n");
     let script = stage.file("faults.toml", "[[step]]\nhub = \"frozen\"\n");
     for (flags, said) in [
         (["--seed-file", fleet.as_str()], "fleet.toml: line 1: "),
+        (["--seed-file", &yaml], "fleet.yaml: line 3 column 11: "),
         (["--faults-script", &script], "faults.toml: line 1: 'at' is missing"),
         (["--sku=F1", "--units=2"], "a hub of size F1 has one unit"),
         (["--host-name", "x y"], "'x y' is neither a host name nor an address"),

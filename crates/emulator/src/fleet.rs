@@ -1,78 +1,35 @@
-//! Fleets written down: a seed file in TOML, and the service's own import and export format.
+//! Fleets written down: a seed file in TOML or YAML, and the service's own import and export format.
 
+mod file;
 mod transfer;
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use jiff::Timestamp;
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use toml::Spanned;
 
 use crate::error::Error;
 use crate::hub::{Hub, Id};
 
+use file::{Entry, Format, ModuleEntry};
 pub(crate) use transfer::{Import, LineError, export_without_keys};
 pub use transfer::{export, import};
 
 /// The most devices of one entry.
 const COUNT_MAX: u32 = 100_000;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    #[serde(default)]
-    device: Vec<Spanned<Entry>>,
-}
-
-/// One device, or many of a kind.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Entry {
-    id: String,
-    #[serde(default = "one")]
-    count: u32,
-    #[serde(default = "one")]
-    first: u32,
-    #[serde(default)]
-    edge: bool,
-    status: Option<String>,
-    parent: Option<String>,
-    primary_key: Option<String>,
-    secondary_key: Option<String>,
-    tags: Option<Map<String, Value>>,
-    desired: Option<Map<String, Value>>,
-    #[serde(default)]
-    module: Vec<ModuleEntry>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ModuleEntry {
-    id: String,
-    primary_key: Option<String>,
-    secondary_key: Option<String>,
-    tags: Option<Map<String, Value>>,
-    desired: Option<Map<String, Value>>,
-}
-
-fn one() -> u32 {
-    1
-}
-
 /// Makes the devices of a seed file; those that exist are left alone.
 pub(crate) fn plant(hub: &mut Hub, path: &Path, now: Timestamp) -> Result<(), Error> {
     let text = std::fs::read_to_string(path).map_err(Error::read(path))?;
-    plant_text(hub, &text, now).map_err(|reason| Error::Option(format!("{}: {reason}", path.display())))
+    let planted = plant_text(hub, Format::of(path), &text, now);
+    planted.map_err(|reason| Error::Option(format!("{}: {reason}", path.display())))
 }
 
-fn plant_text(hub: &mut Hub, text: &str, now: Timestamp) -> Result<(), String> {
-    let file: File = toml::from_str(text).map_err(|e| e.to_string())?;
+fn plant_text(hub: &mut Hub, format: Format, text: &str, now: Timestamp) -> Result<(), String> {
     let mut named = BTreeSet::new();
-    for entry in &file.device {
-        let line = text[..entry.span().start].matches('\n').count() + 1;
-        plant_entry(hub, entry.as_ref(), &mut named, now).map_err(|reason| format!("line {line}: {reason}"))?;
+    for (line, entry) in &file::read(format, text)? {
+        plant_entry(hub, entry, &mut named, now).map_err(|reason| format!("line {line}: {reason}"))?;
     }
     Ok(())
 }
@@ -166,24 +123,36 @@ mod tests {
     use super::*;
     use crate::hub::Dice;
 
-    fn planted(text: &str) -> Result<Hub, String> {
+    const FLEET: &str = "[[device]]\nid = \"gateway\"\nedge = true\n[[device.module]]\nid = \"work\"\ndesired = { a = 1 }\n\
+        [[device]]\nid = \"leaf-{n}\"\ncount = 3\nfirst = 7\nparent = \"gateway\"\ntags = { on = \"no\", r = 1.0, site = \"m1\" }\n";
+    const SAME_FLEET: &str = "device:\n  - id: gateway\n    edge: true\n    module:\n      - id: work\n        desired: {a: 1}\n  \
+        - id: leaf-{n}\n    count: 3\n    first: 7\n    parent: gateway\n    tags:\n      on: no\n      r: 1.0\n      site: m1\n";
+
+    fn planted(format: Format, text: &str) -> Result<Hub, String> {
         let mut hub = Hub::new(Dice::new([4; 32]), jiff::SignedDuration::ZERO);
-        plant_text(&mut hub, text, Timestamp::UNIX_EPOCH).map(|()| hub)
+        plant_text(&mut hub, format, text, Timestamp::UNIX_EPOCH).map(|()| hub)
     }
 
     #[test]
     fn a_fleet_by_example() {
-        let hub = planted(
-            "[[device]]\nid = \"gateway\"\nedge = true\n[[device.module]]\nid = \"work\"\ndesired = { a = 1 }\n\
-             [[device]]\nid = \"leaf-{n}\"\ncount = 3\nfirst = 7\nparent = \"gateway\"\ntags = { site = \"m1\" }\n",
-        )
-        .expect("planted");
+        let hub = planted(Format::Toml, FLEET).expect("planted");
         assert_eq!(hub.list_devices(None).len(), 4);
         let scope = hub.device("gateway").expect("there").body["deviceScope"].clone();
         let leaf = hub.twin(&Id::device("leaf-9")).expect("there");
         assert_eq!((&leaf["deviceScope"], &leaf["tags"]["site"]), (&scope, &json!("m1")));
         let module = hub.twin(&Id::module("gateway", "work")).expect("there");
         assert_eq!(module["properties"]["desired"]["a"], 1);
+    }
+
+    #[test]
+    fn yaml_makes_the_same_fleet() {
+        let exported = |format, text| export(&planted(format, text).expect("planted"));
+        assert_eq!(exported(Format::Yaml, SAME_FLEET), exported(Format::Toml, FLEET));
+        for (name, format) in
+            [("a.yaml", Format::Yaml), ("a.YML", Format::Yaml), ("a.toml", Format::Toml), ("a", Format::Toml)]
+        {
+            assert_eq!(Format::of(Path::new(name)), format, "{name}");
+        }
     }
 
     #[test]
@@ -197,7 +166,23 @@ mod tests {
             ("[[device]]\nid = \"a\"\n[[device]]\nid = \"a\"\n", "line 3: 'a' stands in the file twice"),
             ("[[device]]\nid = \"a\"\ntags = { \"x.y\" = 1 }\n", "line 1: 'a' is there, without its twin: "),
         ] {
-            let error = planted(text).expect_err("refused");
+            let error = planted(Format::Toml, text).expect_err("refused");
+            assert!(error.contains(said), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn mistakes_in_yaml_are_named_with_their_line() {
+        for (text, said) in [
+            ("device:\n  - id: a\n    colour: 1\n", "line 3"),
+            ("devices:\n  - id: a\n", "line 1"),
+            ("device:\n  - id: a\n    edge: yes\n", "line 3"),
+            ("device:\n  - id: a\n   edge: true\n", "line 3"),
+            ("device:\n\n  - id: a\n    count: 2\n", "line 3: 'a' names 2 devices; put {n}"),
+            ("device: [{id: a},\n  {id: b, parent: a}]\n", "line 2: 'a' is no edge device"),
+            ("device:\n  - id: a\n    tags: {site: a, site: b}\n", "line 3"),
+        ] {
+            let error = planted(Format::Yaml, text).expect_err("refused");
             assert!(error.contains(said), "{text}: {error}");
         }
     }

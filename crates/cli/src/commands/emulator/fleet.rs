@@ -13,7 +13,7 @@ use crate::failure::{OrExit, Result};
 #[derive(clap::Args)]
 #[group(skip)]
 pub(super) struct Args {
-    /// Make the fleet of this TOML file at the start; what exists is left alone
+    /// Make the fleet of this file at the start, TOML or YAML (`.yaml`, `.yml`); what exists is left alone
     #[arg(long, value_name = "FILE")]
     seed_file: Option<PathBuf>,
 
