@@ -37,12 +37,14 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("iotedge-ha-e2e", &[]),
-    ("iotedge-ha-conformance", &[]),
+    ("iotedge-ha-swagger", &[]),
+    ("iotedge-ha-conformance", &["iotedge-ha-swagger"]),
     ("xtask", &[]),
 ];
 
 /// The real hub and real devices stand in for the emulator's tests only through these arrows, which tests alone may use.
 const ARROWS_OF_TESTS: &[(&str, &[&str])] = &[
+    ("iotedge-ha-emulator", &["iotedge-ha-swagger"]),
     ("iotedge-ha-iothub", &["iotedge-ha-emulator"]),
     ("iotedge-ha-edge", &["iotedge-ha-emulator"]),
     ("iotedge-ha-agent", &["iotedge-ha-emulator"]),

@@ -1,6 +1,9 @@
 //! `with-hub COMMAND…` runs a command while an emulator answers on ports 443 and 8883 of this network, and exits as it did.
 //!
-//! The command finds in its environment what `iotedge-ha emulator --print-env` prints. What the emulator says goes to stderr.
+//! The command finds in its environment what `iotedge-ha emulator --print-env` prints. What the emulator says goes to stderr. When
+//! the command has succeeded, every answer that came over HTTP is held against Microsoft's descriptions.
+
+mod exchanges;
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
@@ -39,7 +42,8 @@ fn run(words: Vec<OsString>) -> Result<ExitCode> {
     let own = devices(folder.path()).context("no certificates for devices")?;
     let blobs = folder.path().join("blobs");
     std::fs::create_dir(&blobs).context("no folder for blob containers")?;
-    let mut hub = Hub::start(folder.path(), &blobs)?;
+    let record = folder.path().join("exchanges.jsonl");
+    let mut hub = Hub::start(folder.path(), &blobs, &record)?;
     let variables = hub.variables()?;
     let ca_file = folder.path().join("ca.pem");
     // How Python's `requests` and Node learn whom to trust; both read it before a script's first line.
@@ -55,6 +59,10 @@ fn run(words: Vec<OsString>) -> Result<ExitCode> {
     let status = status.with_context(|| format!("cannot start {}", program.to_string_lossy()))?;
     if let Some(ended) = hub.0.try_wait()? {
         bail!("the emulator ended by itself: {ended}");
+    }
+    drop(hub);
+    if status.success() {
+        exchanges::check(&record)?;
     }
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
 }
@@ -106,7 +114,7 @@ fn devices(folder: &Path) -> Result<Vec<(&'static str, PathBuf)>> {
 struct Hub(Child);
 
 impl Hub {
-    fn start(folder: &Path, blobs: &Path) -> Result<Self> {
+    fn start(folder: &Path, blobs: &Path, record: &Path) -> Result<Self> {
         let program =
             std::env::var_os("IOTEDGE_HA_BIN").context("IOTEDGE_HA_BIN does not name the emulator's program")?;
         let mut command = Command::new(program);
@@ -114,6 +122,7 @@ impl Hub {
             .args(["emulator", "--print-env", "--operation-ms=200", "--https-port=443", "--mqtt-port=8883", "--state"])
             .arg(folder);
         command.arg("--device-ca").arg(folder.join(AUTHORITY)).arg("--blob-dir").arg(blobs);
+        command.arg("--record").arg(record);
         Ok(Self(command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot start the emulator")?))
     }
 

@@ -22,7 +22,7 @@ use crate::journal::Journal;
 use crate::listen::{Door, Doorstep, Signpost};
 use crate::management::ControlPlane;
 use crate::options::{Options, Seed};
-use crate::rest::App;
+use crate::rest::{App, Recorder};
 use crate::running::Running;
 use crate::secrets::Secrets;
 use crate::shell::Shell;
@@ -41,6 +41,7 @@ impl Emulator {
     pub async fn start(options: Options) -> Result<Running, Error> {
         prepare(&options)?;
         let steps = options.faults_script.as_deref().map(script::read).transpose()?.unwrap_or_default();
+        let recorder = options.record.as_deref().map(Recorder::open).transpose()?;
         let mut dice = Dice::new(options.random_seed.unwrap_or_else(rand::random));
         let secrets = Secrets::take(keys_dir(&options), &mut dice)?;
         let identity = tls::identity(keys_dir(&options), options.bind, &options.host_names)?;
@@ -67,7 +68,12 @@ impl Emulator {
         // Tells of the identities that were made before there was anybody to listen.
         shell.act(|_, _| ());
         let control_token = options.control_token.clone().unwrap_or(secrets.control_token);
-        let app = App { shell: Arc::clone(&shell), control_token: control_token.clone().into(), stop: stop.clone() };
+        let app = App {
+            shell: Arc::clone(&shell),
+            control_token: control_token.clone().into(),
+            recorder: recorder.map(Arc::new),
+            stop: stop.clone(),
+        };
         let signpost = Signpost {
             names: identity.names,
             authority: authority_place(ca_file.as_deref()),

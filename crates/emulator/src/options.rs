@@ -52,7 +52,7 @@ pub struct Options {
     /// How often configurations and deployments are evaluated, besides shortly after one was written. Zero: only when
     /// told to ([`Running::evaluate`](crate::Running::evaluate)).
     pub evaluation_interval: Duration,
-    /// A fleet in TOML, made at the start; what exists is left alone.
+    /// A fleet in TOML or YAML, made at the start; what exists is left alone.
     pub seed_file: Option<PathBuf>,
     /// Lines in the service's import format, carried out at the start.
     pub import: Option<PathBuf>,
@@ -60,6 +60,8 @@ pub struct Options {
     pub blob_dir: Option<PathBuf>,
     /// Faults by the clock: a file of steps that plays from the start.
     pub faults_script: Option<PathBuf>,
+    /// File to which every request of back ends and devices over HTTP is added with its answer, as a line of JSON.
+    pub record: Option<PathBuf>,
     /// Devices to make at the start unless they exist already.
     pub seed: Vec<Seed>,
     /// Token of the control API; made up when absent.
@@ -112,6 +114,7 @@ impl Default for Options {
             import: None,
             blob_dir: None,
             faults_script: None,
+            record: None,
             seed: Vec::new(),
             control_token: None,
             entra: Entra::default(),

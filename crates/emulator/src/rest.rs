@@ -14,8 +14,10 @@ mod metering;
 mod methods;
 mod page;
 mod query;
+mod record;
 mod serve;
 mod service;
 
 pub(crate) use methods::carry;
+pub(crate) use record::Recorder;
 pub(crate) use serve::{App, accept};

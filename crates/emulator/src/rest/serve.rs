@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{Request, State};
+use axum::http::Uri;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -15,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer::{dress, refused};
 use super::call::{Call, segments};
+use super::record::{Asked, Recorder};
 use super::{arm, control, device, entra, events, metering, page, service};
 use crate::faults::{RestKind, Verdict};
 use crate::hub::{Code, Refusal};
@@ -36,12 +38,13 @@ const MQTT_OVER_WEBSOCKET: &str = "/$iothub/websocket";
 pub(crate) struct App {
     pub(crate) shell: Arc<Shell>,
     pub(crate) control_token: Arc<str>,
+    pub(crate) recorder: Option<Arc<Recorder>>,
     pub(crate) stop: CancellationToken,
 }
 
 /// Marks an answer that must never arrive.
 #[derive(Debug, Clone, Copy)]
-struct Lost;
+pub(super) struct Lost;
 
 /// Serves one connection until it ends.
 pub(crate) async fn accept<S>(app: App, stream: S, peer: Arc<Peer>)
@@ -88,10 +91,14 @@ struct Visit {
 }
 
 async fn answer(State(Visit { app, peer }): State<Visit>, request: Request) -> Response {
-    let shell = Arc::clone(&app.shell);
+    let (shell, recorder) = (Arc::clone(&app.shell), app.recorder.clone());
     let mut response = route(app, request, &peer).await;
-    dress(response.headers_mut(), shell.clock.now());
-    response
+    let now = shell.clock.now();
+    dress(response.headers_mut(), now);
+    match (recorder, response.extensions_mut().remove::<Asked>()) {
+        (Some(recorder), Some(asked)) => recorder.take_down(now, &asked, response).await,
+        _ => response,
+    }
 }
 
 async fn route(app: App, request: Request, peer: &Arc<Peer>) -> Response {
@@ -104,6 +111,7 @@ async fn route(app: App, request: Request, peer: &Arc<Peer>) -> Response {
     if path == ["$iothub", "websocket"] {
         return upgrade(app, request, peer).await;
     }
+    let uri = request.uri().clone();
     let call = match tokio::time::timeout(REQUEST_WITHIN, Call::read(request)).await {
         Ok(Ok(call)) => call,
         Ok(Err(refusal)) => return refused(&refusal),
@@ -120,11 +128,21 @@ async fn route(app: App, request: Request, peer: &Arc<Peer>) -> Response {
     }
     let response = match ours {
         true => control::control(&app, &call).await,
-        false => faulty(&app.shell, call, peer).await,
+        false => recorded(&app, uri, call, peer).await,
     };
     if response.status().is_success() {
         // Nothing succeeds here without credentials.
         peer.proved();
+    }
+    response
+}
+
+/// Has the request go with its answer to whoever takes exchanges down.
+async fn recorded(app: &App, uri: Uri, call: Call, peer: &Peer) -> Response {
+    let asked = app.recorder.is_some().then(|| Asked::of(uri, &call));
+    let mut response = faulty(&app.shell, call, peer).await;
+    if let Some(asked) = asked {
+        response.extensions_mut().insert(asked);
     }
     response
 }

@@ -7,7 +7,6 @@ use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
 use super::device::{Login, PATIENCE, unix_s};
-use super::swagger;
 
 pub(crate) struct Backend {
     client: reqwest::Client,
@@ -29,6 +28,11 @@ impl Answer {
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    fn described<'a>(&'a self, method: &'a str, path: &'a str) -> ha_swagger::Answer<'a> {
+        let (status, item_type) = (self.status.as_u16(), self.header("x-ms-item-type"));
+        ha_swagger::Answer { method, path, status, item_type, body: &self.body }
     }
 }
 
@@ -137,7 +141,7 @@ impl Backend {
             request = request.json(&body);
         }
         let answer = answer(request).await?;
-        swagger::check(method.as_str(), path, answer.status.as_u16(), answer.header("x-ms-item-type"), &answer.body);
+        answer.described(method.as_str(), path).check();
         Ok(answer)
     }
 

@@ -9,7 +9,6 @@ use reqwest::Method;
 use serde_json::Value;
 
 use crate::backend::{Answer, Backend};
-use crate::swagger;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/azure/service-recordings");
 const HEADERS: [&str; 9] = [
@@ -50,9 +49,10 @@ fn the_listed_deviations_are_the_real_hubs() {
         let item_type = entry["ResponseHeaders"]["x-ms-item-type"].as_str();
         // An empty body is recorded as an empty list.
         let body = if status == 204 { Value::Null } else { body(&entry["ResponseBody"]) };
-        found.extend(swagger::departures(method, &path(&entry), status, item_type, &body));
+        let answer = ha_swagger::Answer { method, path: &path(&entry), status, item_type, body: &body };
+        found.extend(answer.departures().unwrap_or_default());
     }
-    let recorded = swagger::DEVIATIONS.iter().filter(|(_, evidence)| *evidence == swagger::Evidence::Recorded);
+    let recorded = ha_swagger::DEVIATIONS.iter().filter(|(_, evidence)| *evidence == ha_swagger::Evidence::Recorded);
     assert_eq!(found, recorded.map(|(what, _)| (*what).to_owned()).collect());
 }
 

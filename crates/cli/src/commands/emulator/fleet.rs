@@ -9,7 +9,7 @@ use ha_emulator::{Options, Running};
 use crate::exit::Exit;
 use crate::failure::{OrExit, Result};
 
-/// What fills the hub at the start, disturbs it on the way and is left of it at the end.
+/// What fills the hub at the start, disturbs it on the way, and what is kept of it.
 #[derive(clap::Args)]
 #[group(skip)]
 pub(super) struct Args {
@@ -32,6 +32,10 @@ pub(super) struct Args {
     /// Play the faults of this TOML file, each at its time from the start
     #[arg(long, value_name = "FILE")]
     faults_script: Option<PathBuf>,
+
+    /// Add every request over HTTP, and its answer, to this file as a line of JSON: headers without credentials, bodies as they are
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
 }
 
 impl Args {
@@ -40,6 +44,7 @@ impl Args {
         options.import = self.import;
         options.blob_dir = self.blob_dir;
         options.faults_script = self.faults_script;
+        options.record = self.record;
     }
 }
 

@@ -1,5 +1,5 @@
 //! Answers held against Microsoft's descriptions: of the service API, version 2021-04-12, and of the hub as a resource of Azure
-//! Resource Manager, version 2023-06-30.
+//! Resource Manager, version 2023-06-30. Tests alone use it; where the descriptions are not at hand it knows nothing.
 
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
@@ -12,7 +12,7 @@ const MANAGER: &str = "iothub-arm-2023-06-30.json";
 
 /// Where the description and the service part, as `Definition.property: what`, and how that is known. "Recorded" is held against
 /// the recordings: each of those must occur in one, and no other departure may.
-pub(crate) const DEVIATIONS: &[(&str, Evidence)] = &[
+pub const DEVIATIONS: &[(&str, Evidence)] = &[
     ("Configuration.schemaVersion: null", Evidence::Recorded),
     ("Device.statusReason: null", Evidence::Recorded),
     ("Module.managedBy: null", Evidence::Recorded),
@@ -31,7 +31,7 @@ const MANAGER_DEVIATIONS: &[(&str, Evidence)] = &[("ErrorDetails.error: not desc
 
 /// How a departure from the description is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Evidence {
+pub enum Evidence {
     /// A recorded answer of the real service has it.
     Recorded,
     /// Microsoft's documentation shows it.
@@ -40,50 +40,63 @@ pub(crate) enum Evidence {
     Ours,
 }
 
-/// Fails unless the answer is one that the description knows, but for the listed deviations. Where the description is not at hand,
-/// or does not know the path (devices' own paths, the emulator's), anything goes.
-#[track_caller]
-pub(crate) fn check(method: &str, path: &str, status: u16, item_type: Option<&str>, body: &Value) {
-    let listed = if is_managed(path) { MANAGER_DEVIATIONS } else { DEVIATIONS };
-    let listed: BTreeSet<_> = listed.iter().map(|(what, _)| (*what).to_owned()).collect();
-    let new: Vec<_> = departures(method, path, status, item_type, body).difference(&listed).cloned().collect();
-    assert!(new.is_empty(), "{method} {path} {status} departs from the description: {new:#?}\n{body}");
+/// An answer, as far as it is described.
+#[derive(Debug, Clone, Copy)]
+pub struct Answer<'a> {
+    /// Of the request.
+    pub method: &'a str,
+    /// Of the request, still encoded; what follows a `?` is left alone.
+    pub path: &'a str,
+    /// HTTP status.
+    pub status: u16,
+    /// The header `x-ms-item-type`.
+    pub item_type: Option<&'a str>,
+    /// JSON, or null where there was no body.
+    pub body: &'a Value,
 }
 
-/// Where an answer departs from the description.
-pub(crate) fn departures(
-    method: &str,
-    path: &str,
-    status: u16,
-    item_type: Option<&str>,
-    body: &Value,
-) -> BTreeSet<String> {
-    let managed = is_managed(path);
-    let root = description(managed);
-    let mut found = Departures { root, found: BTreeSet::new() };
-    let Some(operation) = operation(root, method, path) else { return found.found };
-    let answer = &operation["responses"][status.to_string()];
-    if answer.is_null() {
-        match (status, managed) {
-            (..400, _) => found.note(&format!("{method} {path}"), format_args!("status {status}")),
-            // What goes wrong has one shape, whether an operation mentions it or not.
-            (_, true) => found.definition("ErrorDetails", body),
-            // Refusals are not described at all.
-            (_, false) if !is_refusal(body) => found.note(&format!("{method} {path}"), "the body of a refusal"),
-            (_, false) => {}
+/// Whether both descriptions can be read here.
+pub fn at_hand() -> bool {
+    [false, true].iter().all(|managed| !description(*managed).is_null())
+}
+
+impl Answer<'_> {
+    /// Fails unless the answer is one that the description knows, but for the listed deviations. Where the description is not at
+    /// hand, or does not know the operation (devices' own, the emulator's), anything goes.
+    #[track_caller]
+    pub fn check(self) {
+        let Self { method, path, status, body, .. } = self;
+        let new = self.unlisted_departures().unwrap_or_default();
+        assert!(new.is_empty(), "{method} {path} {status} departs from the description: {new:#?}\n{body}");
+    }
+
+    /// Where it departs from the description without being listed; `None` as for [`Answer::departures`].
+    pub fn unlisted_departures(self) -> Option<BTreeSet<String>> {
+        let listed = if is_managed(self.path) { MANAGER_DEVIATIONS } else { DEVIATIONS };
+        let is_listed = |what: &String| listed.iter().any(|(known, _)| known == what);
+        Some(self.departures()?.into_iter().filter(|what| !is_listed(what)).collect())
+    }
+
+    /// Where it departs from the description; `None` if there is no description of such an operation.
+    pub fn departures(self) -> Option<BTreeSet<String>> {
+        let Self { method, path, status, item_type, body } = self;
+        let managed = is_managed(path);
+        let root = description(managed);
+        let mut found = Departures { root, found: BTreeSet::new() };
+        let operation = operation(root, method, path)?;
+        let answer = &operation["responses"][status.to_string()];
+        match &answer["schema"] {
+            Value::Null if answer.is_null() => found.undescribed_status(self),
+            Value::Null if body.is_null() => {}
+            Value::Null => found.note(&format!("{method} {path}"), "a body"),
+            // Rows of projections and jobs come on the same path as twins.
+            _ if item_type.is_some_and(|kind| kind != "Twin") => {}
+            // A call that is refused as a whole has the body of any refusal.
+            _ if status == 400 && is_refusal(body) => {}
+            schema => found.value("", schema, body),
         }
-        return found.found;
+        Some(found.found)
     }
-    match &answer["schema"] {
-        Value::Null if body.is_null() => {}
-        Value::Null => found.note(&format!("{method} {path}"), "a body"),
-        // Rows of projections and jobs come on the same path as twins.
-        _ if item_type.is_some_and(|kind| kind != "Twin") => {}
-        // A call that is refused as a whole has the body of any refusal.
-        _ if status == 400 && is_refusal(body) => {}
-        schema => found.value("", schema, body),
-    }
-    found.found
 }
 
 fn is_managed(path: &str) -> bool {
@@ -128,6 +141,17 @@ struct Departures {
 impl Departures {
     fn note(&mut self, place: &str, what: impl std::fmt::Display) {
         self.found.insert(format!("{place}: {what}"));
+    }
+
+    fn undescribed_status(&mut self, Answer { method, path, status, body, .. }: Answer<'_>) {
+        match (status, is_managed(path)) {
+            (..400, _) => self.note(&format!("{method} {path}"), format_args!("status {status}")),
+            // What goes wrong has one shape, whether an operation mentions it or not.
+            (_, true) => self.definition("ErrorDetails", body),
+            // Refusals are not described at all.
+            (_, false) if !is_refusal(body) => self.note(&format!("{method} {path}"), "the body of a refusal"),
+            (_, false) => {}
+        }
     }
 
     fn definition(&mut self, name: &str, value: &Value) {
@@ -211,59 +235,77 @@ fn is_open(schema: &Value) -> bool {
     ["properties", "additionalProperties", "allOf"].iter().all(|part| schema.get(part).is_none())
 }
 
-fn said(what: &str) -> BTreeSet<String> {
-    BTreeSet::from([what.to_owned()])
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-#[test]
-fn the_checker_finds_what_is_wrong() {
-    if description(false).is_null() {
-        return;
+    fn departures(method: &str, path: &str, status: u16, item_type: Option<&str>, body: &Value) -> BTreeSet<String> {
+        Answer { method, path, status, item_type, body }.departures().expect("a known operation")
     }
-    let device = |body: Value| departures("GET", "/devices/a", 200, None, &body);
-    assert_eq!(device(serde_json::json!({"deviceId": "a", "status": "enabled"})), BTreeSet::new());
-    assert_eq!(device(serde_json::json!({"deviceId": 1})), said("Device.deviceId: 1 where string is described"));
-    assert_eq!(device(serde_json::json!({"status": "on"})), said("Device.status: on is not among the choices"));
-    assert_eq!(device(serde_json::json!({"colour": "red"})), said("Device.colour: not described"));
-    assert_eq!(
-        device(serde_json::json!({"authentication": {"symmetricKey": {"primaryKey": true}}})),
-        said("SymmetricKey.primaryKey: true where string is described")
-    );
-    assert_eq!(
-        device(serde_json::json!({"lastActivityTime": "soon"})),
-        said("Device.lastActivityTime: soon is no date-time")
-    );
-    assert_eq!(departures("DELETE", "/devices/a", 200, None, &Value::Null), said("DELETE /devices/a: status 200"));
-    assert_eq!(
-        departures("POST", "/devices/query", 404, None, &serde_json::json!({"error": "no"})),
-        said("POST /devices/query: the body of a refusal")
-    );
-}
 
-#[test]
-fn the_checker_reads_resource_managers_description_too() {
-    let file = format!("{FOLDER}/arm-examples-2023-06-30/iothub_get.json");
-    let (Ok(text), false) = (std::fs::read_to_string(file), description(true).is_null()) else {
-        println!("skipped: Microsoft's examples are not here");
-        return;
-    };
-    let example: Value = serde_json::from_str(&text).expect("JSON");
-    let hub = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Devices/IotHubs/h";
-    let check = |change: &dyn Fn(&mut Value)| {
-        let mut body = example["responses"]["200"]["body"].clone();
-        change(&mut body);
-        departures("GET", hub, 200, None, &body)
-    };
-    assert_eq!(check(&|_| {}), BTreeSet::new(), "Microsoft's own example");
-    assert_eq!(check(&|body| body["colour"] = "red".into()), said("IotHubDescription.colour: not described"));
-    assert_eq!(
-        check(&|body| body["properties"]["cloudToDevice"]["defaultTtlAsIso8601"] = "1h?".into()),
-        said("CloudToDeviceProperties.defaultTtlAsIso8601: 1h? is no duration")
-    );
-    assert_eq!(
-        check(&|body| _ = body["sku"].as_object_mut().expect("sku").remove("name")),
-        said("IotHubSkuInfo.name: absent")
-    );
-    let refusal = serde_json::json!({"code": "X", "httpStatusCode": "Conflict", "message": "m", "details": null});
-    assert_eq!(departures("PATCH", hub, 409, None, &refusal), said("ErrorDetails.details: null"));
+    fn said(what: &str) -> BTreeSet<String> {
+        BTreeSet::from([what.to_owned()])
+    }
+
+    #[test]
+    fn what_is_listed_stands_in_the_docs() {
+        let page = include_str!("../../../docs/reference/emulator/fidelity.md");
+        let section = page.split("## The description").nth(1).expect("a section");
+        let listed: BTreeSet<_> = DEVIATIONS.iter().chain(MANAGER_DEVIATIONS).map(|(what, _)| *what).collect();
+        let told: BTreeSet<_> = section.split('`').skip(1).step_by(2).collect();
+        assert_eq!(told, listed);
+    }
+
+    #[test]
+    fn the_checker_finds_what_is_wrong() {
+        if !at_hand() {
+            return;
+        }
+        let device = |body: Value| departures("GET", "/devices/a", 200, None, &body);
+        assert_eq!(device(serde_json::json!({"deviceId": "a", "status": "enabled"})), BTreeSet::new());
+        assert_eq!(device(serde_json::json!({"deviceId": 1})), said("Device.deviceId: 1 where string is described"));
+        assert_eq!(device(serde_json::json!({"status": "on"})), said("Device.status: on is not among the choices"));
+        assert_eq!(device(serde_json::json!({"colour": "red"})), said("Device.colour: not described"));
+        assert_eq!(
+            device(serde_json::json!({"authentication": {"symmetricKey": {"primaryKey": true}}})),
+            said("SymmetricKey.primaryKey: true where string is described")
+        );
+        assert_eq!(
+            device(serde_json::json!({"lastActivityTime": "soon"})),
+            said("Device.lastActivityTime: soon is no date-time")
+        );
+        assert_eq!(departures("DELETE", "/devices/a", 200, None, &Value::Null), said("DELETE /devices/a: status 200"));
+        assert_eq!(
+            departures("POST", "/devices/query", 404, None, &serde_json::json!({"error": "no"})),
+            said("POST /devices/query: the body of a refusal")
+        );
+    }
+
+    #[test]
+    fn the_checker_reads_resource_managers_description_too() {
+        let file = format!("{FOLDER}/arm-examples-2023-06-30/iothub_get.json");
+        let (Ok(text), false) = (std::fs::read_to_string(file), description(true).is_null()) else {
+            println!("skipped: Microsoft's examples are not here");
+            return;
+        };
+        let example: Value = serde_json::from_str(&text).expect("JSON");
+        let hub = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Devices/IotHubs/h";
+        let check = |change: &dyn Fn(&mut Value)| {
+            let mut body = example["responses"]["200"]["body"].clone();
+            change(&mut body);
+            departures("GET", hub, 200, None, &body)
+        };
+        assert_eq!(check(&|_| {}), BTreeSet::new(), "Microsoft's own example");
+        assert_eq!(check(&|body| body["colour"] = "red".into()), said("IotHubDescription.colour: not described"));
+        assert_eq!(
+            check(&|body| body["properties"]["cloudToDevice"]["defaultTtlAsIso8601"] = "1h?".into()),
+            said("CloudToDeviceProperties.defaultTtlAsIso8601: 1h? is no duration")
+        );
+        assert_eq!(
+            check(&|body| _ = body["sku"].as_object_mut().expect("sku").remove("name")),
+            said("IotHubSkuInfo.name: absent")
+        );
+        let refusal = serde_json::json!({"code": "X", "httpStatusCode": "Conflict", "message": "m", "details": null});
+        assert_eq!(departures("PATCH", hub, 409, None, &refusal), said("ErrorDetails.details: null"));
+    }
 }
