@@ -25,6 +25,7 @@ use ha_core::charge::ChargeTimings;
 use ha_core::ids::{ControlId, MemberId, PoolName};
 use ha_core::policy::Policy;
 use ha_core::time::Millis;
+use ha_deployment::Ignore;
 use serde::Serialize;
 
 pub use self::gate::FlagConfig;
@@ -121,6 +122,8 @@ pub struct PoolConfig {
     pub hooks: Vec<HookConfig>,
     /// Which leaf devices follow the holder, if any do.
     pub parents: Option<ParentsConfig>,
+    /// In which settings of their deployments members are meant to differ.
+    pub ignore: Ignore,
     /// The rules.
     pub policy: Policy,
 }

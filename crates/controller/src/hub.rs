@@ -14,6 +14,7 @@ use ha_core::messages::{Answer, Request};
 use ha_core::pool::Mirror;
 use ha_core::seen::{CallFailure, Deployed, Registry, RuntimeStatus};
 use ha_core::time::Millis;
+use ha_deployment::Ignore;
 use ha_iothub::management::Route;
 use serde::Serialize;
 
@@ -32,6 +33,8 @@ pub struct Seat {
     pub workload_module: Option<String>,
     /// How members without an agent are told, if there are any in this pool.
     pub flag: Option<Box<SeatFlag>>,
+    /// In which settings members are meant to differ.
+    pub ignore: Ignore,
 }
 
 /// The flags of a pool in which not every member has an agent.
@@ -56,6 +59,7 @@ impl Seat {
             agent_module: config.agent_module.clone(),
             workload_module: config.workload_module.clone(),
             flag,
+            ignore: config.ignore.clone(),
         }
     }
 

@@ -51,7 +51,7 @@ pub fn drift(member: &MemberId, holder: Option<&MemberId>, seen: &BTreeMap<Membe
     }
     let than = holder.filter(|holder| *holder != member)?;
     let theirs = deployed(than, seen)?;
-    if mine.told == theirs.told {
+    if mine.told == theirs.told && are_equal_where_both_are(&mine.apart, &theirs.apart) {
         return None;
     }
     let than = than.clone();
@@ -61,6 +61,10 @@ pub fn drift(member: &MemberId, holder: Option<&MemberId>, seen: &BTreeMap<Membe
         }
         _ => Drift::ToldOtherwise { than },
     })
+}
+
+fn are_equal_where_both_are(mine: &BTreeMap<String, String>, theirs: &BTreeMap<String, String>) -> bool {
+    mine.iter().all(|(place, digest)| theirs.get(place).is_none_or(|other| other == digest))
 }
 
 fn deployed<'a>(member: &MemberId, seen: &'a BTreeMap<MemberId, MemberSeen>) -> Option<&'a Deployed> {

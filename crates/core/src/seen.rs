@@ -1,5 +1,7 @@
 //! What was seen of the members, and how long ago. Unknown is not absent.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::messages::Answer;
@@ -127,6 +129,9 @@ impl Registry {
 pub struct Deployed {
     /// A digest of what it is told: equal for members that are told the same.
     pub told: String,
+    /// Digests of settings that some members are to have each for itself, by place; of those members they are not there.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub apart: BTreeMap<String, String>,
     /// The pool's own deployments among what it is told; `None`: it is told by others.
     pub release: Option<String>,
     /// In what it reports to run something else; `None`: it runs what it is told.

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
 
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use crate::create_options::{self, CreateOptions};
@@ -11,7 +13,7 @@ use crate::manifest::Sections;
 use crate::{Digest, EDGE_AGENT, EDGE_HUB};
 
 /// One setting: `workload image`, `workload env.MODE`, `$edgeHub routes.up`.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Place {
     /// The module.
     pub module: String,
@@ -22,6 +24,30 @@ pub struct Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.module, self.key)
+    }
+}
+
+impl FromStr for Place {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parts = text.split_once(' ').filter(|(module, key)| !module.is_empty() && !key.is_empty());
+        let (module, key) = parts.ok_or("it is not a module and a key, as `drift` shows them: \"press env.PORT\"")?;
+        Ok(Self { module: module.to_owned(), key: key.to_owned() })
+    }
+}
+
+impl Serialize for Place {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Place {
+    /// Whether `other` is this place or lies below it.
+    pub fn holds(&self, other: &Self) -> bool {
+        let below = other.key.strip_prefix(&self.key);
+        self.module == other.module && below.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     }
 }
 
@@ -72,6 +98,13 @@ impl Runs {
             settings.iter().map(|(place, value)| json!([place.module, place.key, value])).collect()
         };
         Digest::of(&json!([part(&self.modules), part(&self.twins), part(&self.images)]))
+    }
+
+    /// Leaves out what stands at other places.
+    pub(crate) fn retain(&mut self, keep: impl Fn(&Place) -> bool) {
+        for settings in [&mut self.modules, &mut self.twins, &mut self.images] {
+            settings.retain(|place, _| keep(place));
+        }
     }
 
     fn read_agent(&mut self, section: &Map<String, Value>) {

@@ -72,6 +72,12 @@ fn show_member(report: &DriftReport, member: &MemberDrift, printer: &Printer) {
     for drifted in &member.differences {
         show_difference(drifted, than, printer);
     }
+    for meant in &member.meant {
+        printer.line(format_args!(
+            "    {} {}  is meant to differ: {}, and {than} has {}",
+            meant.module, meant.key, meant.here, meant.there
+        ));
+    }
 }
 
 fn show_difference(drifted: &Drifted, than: &str, printer: &Printer) {

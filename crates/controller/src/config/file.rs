@@ -1,5 +1,7 @@
 //! The file as it is written, each value with its place.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -165,6 +167,9 @@ pub(super) struct RawPool {
     pub(super) routing: Option<RawRouting>,
     /// Leaf devices that follow the holder.
     pub(super) parents: Option<At<RawParents>>,
+    /// What is no drift.
+    #[serde(default)]
+    pub(super) drift: RawDrift,
     /// The clockwork.
     #[serde(default)]
     pub(super) timings: RawTimings,
@@ -207,6 +212,17 @@ pub(super) struct RawHook {
     pub(super) retries: Option<At<u64>>,
     /// With `before_switchover`: what counts when there is no clear answer, `veto` or `go`. Default: veto.
     pub(super) on_timeout: Option<At<String>>,
+}
+
+/// Settings in which members are meant to differ, such as the path of a serial port. Each is a module and a key as `iotedge-ha drift` shows
+/// them, `press env.PORT`; all that lies below a key is meant as well.
+#[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawDrift {
+    /// Settings that are not compared between any members.
+    pub(super) ignore: Option<At<Vec<At<String>>>>,
+    /// Settings in which one member differs from all others, by its device id: `ignore_of = { edge-1 = ["press env.PORT"] }`.
+    pub(super) ignore_of: Option<At<BTreeMap<String, Vec<At<String>>>>>,
 }
 
 /// Leaf devices that follow the holder: the hub is told that it is their parent.

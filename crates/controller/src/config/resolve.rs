@@ -1,5 +1,6 @@
 //! From what is written to what is meant: defaults, ranges, safety.
 
+mod drift;
 mod hooks;
 mod hub;
 mod listen;
@@ -130,6 +131,7 @@ impl Resolver<'_> {
         let consults = hooks.iter().any(|hook| hook.on == HookEvent::BeforeSwitchover);
         let policy = Policy { consults, ..self.policy(&key, &pool.policy, &raw.defaults.policy, timings) };
         let parents = self.parents(&key, pool.parents.as_ref(), &members);
+        let ignore = self.ignore(&key, &pool.drift, &members);
         let agent_module = self.value(
             &key("agent_module"),
             &[&pool.agent_module, &raw.defaults.agent_module],
@@ -142,7 +144,19 @@ impl Resolver<'_> {
         self.agents(&name, pool, &members, &agent_module, flag.as_ref(), seen);
         let rto = pool.rto_ms.as_ref().map(|at| self.note(&key("rto_ms"), at, Millis(at.value)));
         let routing = self.routing(raw, &name, pool, &members, seen);
-        Some(PoolConfig { name, members, agent_module, workload_module, routing, flag, rto, hooks, parents, policy })
+        Some(PoolConfig {
+            name,
+            members,
+            agent_module,
+            workload_module,
+            routing,
+            flag,
+            rto,
+            hooks,
+            parents,
+            ignore,
+            policy,
+        })
     }
 
     /// A device may belong to several pools, with an agent module for each.

@@ -495,6 +495,22 @@ fn children_are_listed_or_discovered() {
     }
 }
 
+#[test]
+fn members_are_meant_to_differ_where_it_is_said() {
+    let drift = "ignore = [\"press env.PORT\"]\nignore_of = { edge-a = [\"press createOptions.HostConfig\"] }";
+    let ignore = taken(&format!("{POOL}[pool.drift]\n{drift}\n"), &[]).pools[0].ignore.clone();
+    assert_eq!(ignore.of_all[0].to_string(), "press env.PORT");
+    assert_eq!(ignore.of_member["edge-a"][0].to_string(), "press createOptions.HostConfig");
+    assert!(taken(POOL, &[]).pools[0].ignore.is_empty());
+    for (text, reason) in [
+        ("ignore = [\"press\"]", "\"press\" is no setting"),
+        ("ignore_of = { edge-x = [] }", "edge-x is no member of the pool"),
+    ] {
+        let said = said(&format!("{POOL}[pool.drift]\n{text}\n"), &[]);
+        assert!(said.contains(reason) && said.contains("hint:"), "{text}: {said}");
+    }
+}
+
 const RESOURCE: &str = "[hub]\nconnection_string_env = \"X\"\nidentity.source = \"azure_cli\"\n\
     resource = { subscription = \"s\", group = \"g\", name = \"h\" }\n";
 

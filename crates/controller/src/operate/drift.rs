@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures_util::future::{join_all, try_join_all};
 use ha_core::ids::{MemberId, PoolName};
 use ha_deployment::diff::{Difference, diff, diff_of_known};
-use ha_deployment::{Applied, EDGE_AGENT, EDGE_HUB, Member, cause, claims_of};
+use ha_deployment::{Applied, EDGE_AGENT, EDGE_HUB, Ignore, Member, cause, claims_of};
 use ha_wire::configuration::Configuration;
 use ha_wire::{Map, Twin};
 use serde::Serialize;
@@ -43,6 +43,8 @@ pub struct MemberDrift {
     pub unread: Option<String>,
     /// Each setting that differs.
     pub differences: Vec<Drifted>,
+    /// Each that differs and is meant to.
+    pub meant: Vec<Drifted>,
 }
 
 /// One setting that differs.
@@ -100,7 +102,11 @@ pub async fn drift(hub: &IotHub, config: &PoolConfig) -> Result<DriftReport, Err
     let read = join_all(members.iter().map(|member| read_member(hub, member))).await;
     let configurations = hub.client().configurations(&iot::routine_call()).await;
     let deployments_unread = configurations.as_ref().err().map(|error| chain(error));
-    let known = Known { configurations: configurations.ok(), members: members.into_iter().zip(read).collect() };
+    let known = Known {
+        ignore: config.ignore.clone(),
+        configurations: configurations.ok(),
+        members: members.into_iter().zip(read).collect(),
+    };
     let compared_with = known.reference(holder.as_ref()).cloned();
     Ok(DriftReport {
         pool: config.name.clone(),
@@ -139,6 +145,7 @@ async fn twin(hub: &IotHub, member: &MemberId, module: &str) -> Result<Twin, Err
 }
 
 struct Known {
+    ignore: Ignore,
     configurations: Option<Vec<Configuration>>,
     members: Vec<(MemberId, Result<Member, Error>)>,
 }
@@ -158,17 +165,19 @@ impl Known {
             astray: None,
             unread: None,
             differences: Vec::new(),
+            meant: Vec::new(),
         };
         let here = match read {
             Ok(here) => here,
             Err(error) => return MemberDrift { unread: Some(chain(error)), ..drift },
         };
-        drift.told = here.is_told().then(|| here.told.digest().short());
+        drift.told = here.is_told().then(|| self.ignore.told(member.as_str(), &here.told).common.short());
         drift.deployments.clone_from(&here.deployments);
         drift.astray = here.astray();
         let other = self.members.iter().find(|(id, _)| Some(id) == reference && id != member);
-        if let Some((_, Ok(there))) = other {
-            drift.differences.extend(self.told_otherwise(here, there));
+        if let Some((other, Ok(there))) = other {
+            let members = [member.as_str(), other.as_str()];
+            (drift.meant, drift.differences) = self.told_otherwise(here, there, members);
         }
         let set_by = self.causes(here);
         drift.differences.extend(here.differences().into_iter().map(|difference| {
@@ -178,18 +187,23 @@ impl Known {
         drift
     }
 
-    fn told_otherwise(&self, here: &Member, there: &Member) -> Vec<Drifted> {
+    /// What differs between two members and is meant to, and what is not.
+    fn told_otherwise(&self, here: &Member, there: &Member, members: [&str; 2]) -> (Vec<Drifted>, Vec<Drifted>) {
         let (set_here, set_there) = (self.causes(here), self.causes(there));
         let told = [(&here.told.modules, &there.told.modules), (&here.told.twins, &there.told.twins)];
         let told = told.into_iter().flat_map(|(here, there)| diff(here, there));
-        let told = told.map(|difference| {
-            let (by, there_by) = (set_here(&difference), set_there(&difference));
-            drifted(Kind::Told, &difference, by, there_by)
-        });
+        let told = told.map(|difference| (Kind::Told, difference));
         let images = [here, there].map(|member| member.reported.as_ref().map(|reported| reported.images.clone()));
         let [here, there] = images.map(Option::unwrap_or_default);
-        let images = diff_of_known(&here, &there).into_iter();
-        told.chain(images.map(|difference| drifted(Kind::Image, &difference, None, None))).collect()
+        let images = diff_of_known(&here, &there).into_iter().map(|difference| (Kind::Image, difference));
+        let (meant, not): (Vec<_>, Vec<_>) =
+            told.chain(images).partition(|(_, difference)| self.ignore.covers(difference, &members));
+        let described = |(kind, difference): (Kind, Difference)| {
+            let causes = (kind == Kind::Told).then(|| (set_here(&difference), set_there(&difference)));
+            let (by, there_by) = causes.unwrap_or_default();
+            drifted(kind, &difference, by, there_by)
+        };
+        (meant.into_iter().map(described).collect(), not.into_iter().map(described).collect())
     }
 
     /// Says which of the deployments that apply to `member` set something.
@@ -202,7 +216,8 @@ impl Known {
     }
 }
 
-fn applied(configuration: &Configuration) -> Option<Applied> {
+/// What a deployment sets.
+pub(super) fn applied(configuration: &Configuration) -> Option<Applied> {
     let claims = claims_of(configuration.modules_content()?);
     Some(Applied { id: configuration.id.clone(), priority: configuration.priority, claims })
 }

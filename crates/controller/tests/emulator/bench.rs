@@ -191,6 +191,7 @@ pub(crate) fn seat(member: &str) -> Seat {
         agent_module: "ha-agent".to_owned(),
         workload_module: Some("press".to_owned()),
         flag: None,
+        ignore: ha_deployment::Ignore::default(),
     }
 }
 

@@ -210,10 +210,11 @@ fn drift_policy(word: &str) -> OnDrift {
     }
 }
 
-/// `b deployed DIGEST [release=ID] [astray=WHERE]`
+/// `b deployed DIGEST [apart=DIGEST] [release=ID] [astray=WHERE]`
 fn deploy(seen: &mut MemberSeen, phrase: &Line<'_>) {
     let told = phrase.words().nth(1).expect("a digest").to_owned();
-    let deployed = Deployed { told, release: phrase.get("release"), astray: phrase.get("astray") };
+    let apart = phrase.get("apart").map(|digest: String| ("press env.PORT".to_owned(), digest)).into_iter().collect();
+    let deployed = Deployed { told, apart, release: phrase.get("release"), astray: phrase.get("astray") };
     seen.evidence.deployed = Some(Seen { value: Some(deployed), at: NOW });
 }
 

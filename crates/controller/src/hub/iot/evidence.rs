@@ -80,10 +80,14 @@ fn deployed(
 ) -> Option<Option<Deployed>> {
     let Some(edge_agent) = edge_agent? else { return Some(None) };
     let member = Member::read(edge_agent, edge_hub?.as_ref(), []);
-    Some(member.is_told().then(|| Deployed {
-        told: member.told.digest().short(),
-        release: member.release(seat.pool.as_str()),
-        astray: member.astray(),
+    Some(member.is_told().then(|| {
+        let told = seat.ignore.told(seat.member.as_str(), &member.told);
+        Deployed {
+            told: told.common.short(),
+            apart: told.apart.into_iter().map(|(place, digest)| (place, digest.short())).collect(),
+            release: member.release(seat.pool.as_str()),
+            astray: member.astray(),
+        }
     }))
 }
 

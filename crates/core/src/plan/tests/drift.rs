@@ -40,6 +40,23 @@ fn drift_is_said_before_it_matters() {
 }
 
 #[test]
+fn what_a_member_has_for_itself_is_no_drift() {
+    check(
+        "a deployed one apart=x; b deployed one; c deployed one apart=x",
+        expect![[r#"
+        renew a 5
+    "#]],
+    );
+    check(
+        "a deployed one apart=x; b deployed one; c deployed one apart=y",
+        expect![[r#"
+        renew a 5
+        [drifted] c has drifted: it is told to run something else than a
+    "#]],
+    );
+}
+
+#[test]
 fn a_drifted_standby_may_follow_unless_the_policy_blocks_it() {
     check(
         "a deployed one; b deployed two; c silent; a silent; lapsed; patience",
