@@ -10,7 +10,7 @@ use ha_controller::config::PoolConfig;
 use ha_controller::hub::Hub as _;
 use ha_controller::hub::iot::IotHub;
 use ha_controller::operate::deploy::{
-    self, DeployError, Event, Order, Phase, Progress, Release, Rolling, Step, Stopped, Survey,
+    self, DeployError, Event, Order, Phase, Progress, Release, Rolling, Rollout, Step, Stopped, Survey,
 };
 use ha_core::ids::MemberId;
 use ha_deployment::Manifest;
@@ -101,11 +101,11 @@ pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit> {
     let pool = pool(&config, &args.pool)?;
     let hub = open_hub(&config)?;
     let survey = deploy::survey(&hub, pool).await.map_err(hub_failure)?;
-    let release = match order {
-        Some(order) => deploy::prepare(order, &survey, pool).map_err(failure)?,
+    let Rollout { release, is_way_back } = match order {
+        Some(order) => Rollout { release: deploy::prepare(order, &survey, pool).map_err(failure)?, is_way_back: false },
         None => rollout(&args, &survey)?,
     };
-    let order = Deployment { args: &args, hub: &hub, pool, survey, release, printer };
+    let order = Deployment { args: &args, hub: &hub, pool, survey, release, is_way_back, printer };
     if args.rolling || args.resume || args.rollback { order.roll().await } else { order.at_once().await }
 }
 
@@ -121,8 +121,8 @@ fn order(args: &Args, path: &Path) -> Result<Order> {
     Ok(Order { manifest, part, name: args.id.clone(), priority: args.priority.unwrap_or(usual) })
 }
 
-/// The release that the last roll-out was about, or the one before it.
-fn rollout(args: &Args, survey: &Survey) -> Result<Release> {
+/// The last roll-out, or the way back from it.
+fn rollout(args: &Args, survey: &Survey) -> Result<Rollout> {
     let part = args.layered.clone().map_or(Part::Base, Part::Layer);
     deploy::rollout(survey, part, args.rollback).map_err(failure)
 }
@@ -133,6 +133,7 @@ struct Deployment<'a> {
     pool: &'a PoolConfig,
     survey: Survey,
     release: Release,
+    is_way_back: bool,
     printer: &'a Printer,
 }
 
@@ -182,14 +183,26 @@ impl Deployment<'_> {
         }
         let by = by(Some(&format!("roll-out of {}", self.release.id())));
         let (settle, patience) = (Duration::from_secs(self.args.settle_s), Duration::from_secs(self.args.timeout_s));
-        let rolling = Rolling { hub: self.hub, pool: self.pool, release: &self.release, settle, patience, by: &by };
-        if let Err(stopped) = deploy::roll(&rolling, &self.survey, &mut tell).await {
+        let rolling = Rolling {
+            hub: self.hub,
+            pool: self.pool,
+            release: &self.release,
+            is_way_back: self.is_way_back,
+            settle,
+            patience,
+            by: &by,
+        };
+        let (stopped, done) = match self.is_way_back {
+            true => (Phase::RollingBack, Phase::RolledBack),
+            false => (Phase::Stopped, Phase::Done),
+        };
+        if let Err(why) = deploy::roll(&rolling, &self.survey, &mut tell).await {
             // Whoever looks at the hub should see it; the reason that counts is the first one.
-            let noted = [Step::Note(Phase::Stopped, None)];
+            let noted = [Step::Note(stopped, None)];
             let _ = deploy::carry_out(self.hub, self.pool, &self.release, &noted, &mut |_| {}).await;
-            return Err(stopped_failure(stopped, self.args));
+            return Err(stopped_failure(why, self.args));
         }
-        let noted = [Step::Note(if self.args.rollback { Phase::RolledBack } else { Phase::Done }, None)];
+        let noted = [Step::Note(done, None)];
         deploy::carry_out(self.hub, self.pool, &self.release, &noted, &mut |_| {}).await.map_err(failure)?;
         let mut done = Done::new(&self.release);
         done.members = self.survey.members.iter().map(|member| (member.clone(), Progress::Runs)).collect();
@@ -284,15 +297,18 @@ fn failure(error: DeployError) -> Failure {
 }
 
 fn stopped_failure(stopped: Stopped, args: &Args) -> Failure {
+    let pool = &args.pool;
+    let ways = format!("`iotedge-ha deploy {pool} --resume`, or `iotedge-ha deploy {pool} --rollback`");
     let is_late = stopped.is_late();
     let exit = match stopped {
-        Stopped::Failed(error) => return failure(error),
+        Stopped::Failed(error) => {
+            let failed = failure(error);
+            let hint = failed.hint.clone().unwrap_or_else(|| "what was done stays".to_owned());
+            return failed.hint(format!("{hint}; then {ways}"));
+        }
         Stopped::Impossible(_) => Exit::Refused,
         _ if is_late => Exit::TimedOut,
         _ => Exit::Failed,
     };
-    let pool = &args.pool;
-    Failure::new(exit, stopped).hint(format!(
-        "the other members stay as they are; mend it and `iotedge-ha deploy {pool} --resume`, or `iotedge-ha deploy {pool} --rollback`"
-    ))
+    Failure::new(exit, stopped).hint(format!("the other members stay as they are; mend it and {ways}"))
 }

@@ -11,7 +11,7 @@ mod survey;
 
 use ha_core::ids::MemberId;
 use ha_deployment::release::{self, Part};
-use ha_deployment::{Manifest, manifest};
+use ha_deployment::{Applied, Manifest, manifest};
 use ha_wire::configuration::{Configuration, ConfigurationContent, ConfigurationMetrics};
 use ha_wire::{ErrorCode, Map};
 use serde::Serialize;
@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 pub use self::follow::{Progress, follow};
 pub use self::labels::Phase;
 pub use self::rolling::{Rolling, Stopped, roll};
-pub use self::steps::{Step, carry_out, prune, rolling_steps, steps};
+pub use self::steps::{Step, carry_out, evaluate, prune, rolling_steps, steps};
 pub use self::survey::{Survey, survey};
 use crate::config::PoolConfig;
 use crate::hub::Error;
@@ -52,6 +52,8 @@ pub struct Release {
     pub part: Part,
     /// Whether the hub has it already.
     pub exists: bool,
+    /// Those of the pool's other deployments that win over it where they say something.
+    pub layers: Vec<Applied>,
 }
 
 /// Something that happened on the way.
@@ -225,7 +227,8 @@ pub fn prepare(order: Order, survey: &Survey, pool: &PoolConfig) -> Result<Relea
     if !is_layer {
         survey.check_priority(&id, configuration.priority)?;
     }
-    Ok(Release { configuration, manifest: order.manifest, part: order.part, exists: found.is_some() })
+    let layers = survey.layers_over(&order.part, configuration.priority);
+    Ok(Release { configuration, manifest: order.manifest, part: order.part, exists: found.is_some(), layers })
 }
 
 /// A release that the hub has.
@@ -238,33 +241,46 @@ pub fn existing(id: &str, part: Part, survey: &Survey) -> Result<Release, Deploy
     let content = json!({ "modulesContent": found.modules_content() });
     let manifest =
         Manifest::from_content(&content).map_err(|source| DeployError::Unreadable { id: id.to_owned(), source })?;
-    Ok(Release { configuration: found.clone(), manifest, part, exists: true })
+    let layers = survey.layers_over(&part, found.priority);
+    Ok(Release { configuration: found.clone(), manifest, part, exists: true, layers })
 }
 
-/// The release of the pool's last roll-out; with `back`, what its members had before.
+/// A roll-out that goes on.
+#[derive(Clone, Debug)]
+pub struct Rollout {
+    /// What members are to run.
+    pub release: Release,
+    /// Whether they had it before, and are being taken back to it.
+    pub is_way_back: bool,
+}
+
+/// The pool's last roll-out, to go on with; with `back`, the way back to what its members had before. A way back that has been begun is
+/// gone on with in either case.
 ///
 /// # Errors
-/// If nothing was rolled out, or there is nothing to go back to.
-pub fn rollout(survey: &Survey, part: Part, back: bool) -> Result<Release, DeployError> {
+/// If nothing was rolled out, or there is nothing to go on with or back to.
+pub fn rollout(survey: &Survey, part: Part, back: bool) -> Result<Rollout, DeployError> {
+    let nothing = |why: String| Err(DeployError::NoRollout(why));
     let Some((last, phase)) = survey.rollout(&part) else {
-        return Err(DeployError::NoRollout("no release of the pool was rolled out member by member".to_owned()));
+        return nothing("no release of the pool was rolled out member by member".to_owned());
     };
-    let last_id = last.id.clone();
-    if !back {
-        if phase == Phase::Done || phase == Phase::RolledBack {
-            return Err(DeployError::NoRollout(format!(
-                "the roll-out of {last_id} is over: there is nothing to resume"
-            )));
+    let id = &last.id;
+    let (id, is_way_back) = match (phase, back) {
+        (Phase::RollingBack, _) => (id.as_str(), true),
+        (Phase::RolledBack, true) => return nothing(format!("the members have been taken back to {id} already")),
+        (Phase::Rolling | Phase::Stopped, false) => (id.as_str(), false),
+        (Phase::Done | Phase::RolledBack, false) => {
+            return nothing(format!("the roll-out of {id} is over: there is nothing to resume"));
         }
-        return existing(&last_id, part, survey);
-    }
-    match labels::before(last) {
-        Some(before) => existing(before, part, survey),
-        None => {
-            let why = format!("before {last_id} the members had no release of the pool: there is none to go back to");
-            Err(DeployError::NoRollout(why))
-        }
-    }
+        (Phase::Rolling | Phase::Stopped | Phase::Done, true) => match labels::before(last) {
+            Some(before) => (before, true),
+            None => {
+                let why = "the members had no release of the pool: there is none to go back to";
+                return nothing(format!("before {id} {why}"));
+            }
+        },
+    };
+    Ok(Rollout { release: existing(id, part, survey)?, is_way_back })
 }
 
 fn layer_name(part: &Part) -> Option<&String> {
@@ -326,3 +342,6 @@ impl Release {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use ha_core::ids::MemberId;
-use ha_deployment::{EDGE_AGENT, EDGE_HUB, Manifest, Member, Runs, Uptake, diff::diff};
+use ha_deployment::{Applied, Cause, EDGE_AGENT, EDGE_HUB, Manifest, Member, Runs, Uptake, cause, diff::diff};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -70,18 +70,18 @@ fn tell_progress(member: &MemberId, progress: &Progress, tell: &mut impl FnMut(&
 /// How far one member is at this moment.
 pub(super) async fn look(hub: &IotHub, release: &Release, member: &MemberId) -> Progress {
     match read_member(hub, member).await {
-        Ok(read) => progress(&read, release.id(), &release.manifest),
+        Ok(read) => progress(&read, release.id(), &release.manifest, &release.layers),
         Err(Error::NotFound(_)) => Progress::Failed("it does not exist in IoT Hub any more".to_owned()),
         Err(error) if error.is_transient() => Progress::Waiting(chain(&error)),
         Err(error) => Progress::Failed(chain(&error)),
     }
 }
 
-fn progress(member: &Member, id: &str, manifest: &Manifest) -> Progress {
+fn progress(member: &Member, id: &str, manifest: &Manifest, layers: &[Applied]) -> Progress {
     if let Some(wait) = not_applied(member, id) {
         return Progress::Waiting(wait);
     }
-    if let Some(place) = overridden(member, manifest) {
+    if let Some(place) = overridden(member, manifest, layers) {
         return Progress::Waiting(format!("another deployment sets {place} otherwise"));
     }
     for (name, uptake) in [(EDGE_AGENT, &member.agent), (EDGE_HUB, &member.hub)] {
@@ -117,15 +117,18 @@ fn not_applied(member: &Member, id: &str) -> Option<String> {
     }
 }
 
-/// A setting of the manifest that the member is told otherwise.
-fn overridden(member: &Member, manifest: &Manifest) -> Option<String> {
+/// A setting of the manifest that the member is told otherwise, and not by one of the pool's own layers.
+fn overridden(member: &Member, manifest: &Manifest, layers: &[Applied]) -> Option<String> {
+    let layers: Vec<Applied> =
+        layers.iter().filter(|layer| member.deployments.contains_key(&layer.id)).cloned().collect();
     let mut sections = manifest.over(&member.sections);
     // A section for a module that is not run is nobody's.
     sections.retain(|module, _| member.sections.contains_key(module));
     let wanted = Runs::told(&sections);
     let differences =
         diff(&wanted.modules, &member.told.modules).into_iter().chain(diff(&wanted.twins, &member.told.twins));
-    differences.map(|difference| difference.place.to_string()).next()
+    let mut places = differences.map(|difference| difference.place);
+    places.find(|place| cause(place, &layers) == Cause::DeviceAlone).map(|place| place.to_string())
 }
 
 /// Whether the modules of the manifest that are to run do.

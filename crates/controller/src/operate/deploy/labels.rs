@@ -19,15 +19,18 @@ pub enum Phase {
     Stopped,
     /// Every member has it.
     Done,
-    /// Every member has been taken back to another.
+    /// Members are being taken back to it.
+    RollingBack,
+    /// Every member has been taken back to it.
     RolledBack,
 }
 
 impl Phase {
-    const ALL: [(Self, &'static str); 4] = [
+    const ALL: [(Self, &'static str); 5] = [
         (Self::Rolling, "rolling"),
         (Self::Stopped, "stopped"),
         (Self::Done, "done"),
+        (Self::RollingBack, "rolling_back"),
         (Self::RolledBack, "rolled_back"),
     ];
 

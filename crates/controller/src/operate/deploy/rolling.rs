@@ -28,6 +28,8 @@ pub struct Rolling<'a> {
     pub pool: &'a PoolConfig,
     /// What members are to run. It is in the hub already.
     pub release: &'a Release,
+    /// Whether they had it before, and are being taken back to it.
+    pub is_way_back: bool,
     /// How long a member must be well before the next one's turn.
     pub settle: Duration,
     /// How long one member, or one handover, may take.
@@ -142,7 +144,9 @@ impl Rolling<'_> {
         tell: &mut impl FnMut(&Event),
     ) -> Result<(), Stopped> {
         tag(self.hub, self.pool, self.release, member).await?;
-        note(self.hub, self.release.id(), &Phase::Rolling, before).await?;
+        // What came before the release that is gone back to stays what it was.
+        let (phase, before) = if self.is_way_back { (Phase::RollingBack, None) } else { (Phase::Rolling, before) };
+        note(self.hub, self.release.id(), &phase, before).await?;
         tell(&Event::Made { step: super::Step::Tag(member.clone()).shown(self.pool, self.release).to_string() });
         Ok(())
     }
@@ -195,7 +199,7 @@ impl Rolling<'_> {
     }
 
     /// Asks for a switchover to the first of those that have the release, again while it is refused: what the controller knows of a
-    /// member that has just changed is up to a round of evidence old.
+    /// member that has just changed is up to a round of evidence old. A failover that comes first does as well.
     async fn hand_over(
         &self,
         from: &MemberId,
@@ -223,6 +227,9 @@ impl Rolling<'_> {
             };
             let (settled, _) = asked.await.map_err(|error| late(&error, &failed))?;
             let Some(why) = settled.refused else { break };
+            if self.holder().await? != *from {
+                return Ok(());
+            }
             if Instant::now() >= deadline {
                 return Err(failed(why, false));
             }

@@ -10,6 +10,7 @@ use ha_wire::twin::TwinPatch;
 use super::labels::{self, Phase};
 use super::{DeployError, Event, Release, Survey};
 use crate::config::PoolConfig;
+use crate::hub::Error;
 use crate::hub::iot::{self, IotHub};
 
 /// How often a label is written anew because somebody else wrote first.
@@ -106,19 +107,34 @@ pub(super) async fn tag(
 
 /// Notes how far the release is, whoever else writes to it.
 pub(super) async fn note(hub: &IotHub, id: &str, phase: &Phase, before: Option<&str>) -> Result<(), DeployError> {
+    let noted = rewrite(hub, id, |configuration| labels::note(configuration, phase, before)).await;
+    noted.map_err(|error| DeployError::of(&error))
+}
+
+/// Has the hub look at the tags that a deployment asks for. One that is gone asks for none.
+///
+/// # Errors
+/// If it cannot be written.
+pub async fn evaluate(hub: &IotHub, id: &str) -> Result<(), Error> {
+    match rewrite(hub, id, |_| {}).await {
+        Ok(()) | Err(ha_iothub::Error::NotFound(_)) => Ok(()),
+        Err(error) => Err(iot::error(&error)),
+    }
+}
+
+async fn rewrite(hub: &IotHub, id: &str, change: impl Fn(&mut Configuration)) -> Result<(), ha_iothub::Error> {
     let mut last = None;
     for _ in 0..TRIES {
-        let read = hub.client().configuration(id, &iot::routine_call()).await;
-        let mut configuration = read.map_err(|error| DeployError::of(&error))?;
-        labels::note(&mut configuration, phase, before);
+        let mut configuration = hub.client().configuration(id, &iot::routine_call()).await?;
+        change(&mut configuration);
         match update(hub, &configuration).await {
             Ok(()) => return Ok(()),
             Err(error @ ha_iothub::Error::PreconditionFailed(_)) => last = Some(error),
             Err(error) if error.outcome_unknown() => last = Some(error),
-            Err(error) => return Err(DeployError::of(&error)),
+            Err(error) => return Err(error),
         }
     }
-    last.map_or(Ok(()), |error| Err(DeployError::of(&error)))
+    last.map_or(Ok(()), Err)
 }
 
 async fn update(hub: &IotHub, configuration: &Configuration) -> Result<(), ha_iothub::Error> {

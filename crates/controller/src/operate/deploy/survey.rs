@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
 use ha_core::ids::MemberId;
-use ha_deployment::Member;
 use ha_deployment::release::{self, Part};
+use ha_deployment::{Applied, Member};
 use ha_wire::configuration::Configuration;
 use serde_json::Value;
 
@@ -14,7 +14,7 @@ use super::{DeployError, Release, labels};
 use crate::config::PoolConfig;
 use crate::hub::iot::{self, IotHub};
 use crate::hub::{Error, chain};
-use crate::operate::drift::read_member;
+use crate::operate::drift::{applied, read_member};
 use crate::operate::report::members_of;
 
 /// What the hub has.
@@ -95,6 +95,15 @@ impl Survey {
         ours.filter(|configuration| configuration.id != kept && !named.contains(&configuration.id.as_str())).collect()
     }
 
+    /// The pool's other deployments that win over one of this part and priority.
+    pub(super) fn layers_over(&self, part: &Part, priority: i64) -> Vec<Applied> {
+        let others = self.configurations.iter().filter(|other| {
+            let is_other = release::is_of_pool(&other.id, &self.pool) && !release::is_of(&other.id, &self.pool, part);
+            is_other && other.priority > priority
+        });
+        others.filter_map(applied).collect()
+    }
+
     pub(super) fn check_members(&self) -> Result<(), DeployError> {
         let bad: Vec<String> = self
             .states
@@ -126,5 +135,13 @@ impl Survey {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+impl Survey {
+    /// What the hub has, without members.
+    pub(super) fn of(pool: &str, configurations: Vec<Configuration>) -> Self {
+        Self { pool: pool.to_owned(), configurations, members: Vec::new(), states: BTreeMap::new() }
     }
 }

@@ -35,7 +35,11 @@ fn said(pointer: &str, value: Value) -> String {
         "properties": {"desired": {"schemaVersion": "1.1", "routes": {"up": "FROM /* INTO $upstream"}}}});
     let read = |twin: Value| serde_json::from_value::<ha_wire::Twin>(twin).expect("a twin");
     let member = Member::read(&read(twin), Some(&read(edge_hub)), []);
-    match progress(&member, "ha-press_1-v2", &manifest()) {
+    shown(progress(&member, "ha-press_1-v2", &manifest(), &[]))
+}
+
+fn shown(progress: Progress) -> String {
+    match progress {
         Progress::Runs => "runs".to_owned(),
         Progress::Waiting(why) => format!("waiting: {why}"),
         Progress::Failed(why) => format!("failed: {why}"),
