@@ -109,15 +109,23 @@ impl Stage {
 
     /// The command lines of the processes that carry this test's mark.
     pub fn processes(&self) -> Vec<String> {
-        self.marked().into_iter().map(|(_, line)| line).collect()
+        self.marked(&[]).into_iter().map(|(_, line)| line).collect()
     }
 
-    fn marked(&self) -> Vec<(String, String)> {
-        let needle = format!("{MARK}={}", self.mark);
+    /// Kills the processes of this test that have a variable like `NAME=value` in their environment.
+    pub fn kill_with(&self, variable: &str) {
+        for (pid, _) in self.marked(&[variable]) {
+            kill(&pid);
+        }
+    }
+
+    fn marked(&self, more: &[&str]) -> Vec<(String, String)> {
+        let mark = format!("{MARK}={}", self.mark);
         let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
         let marked = entries.flatten().filter(|entry| {
             let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
-            environment.split(|byte| *byte == 0).any(|variable| variable == needle.as_bytes())
+            let has = |wanted: &str| environment.split(|byte| *byte == 0).any(|found| found == wanted.as_bytes());
+            has(&mark) && more.iter().all(|variable| has(variable))
         });
         marked
             .map(|entry| {
@@ -155,10 +163,14 @@ impl Stage {
 impl Drop for Stage {
     /// A program that is killed leaves behind what it has started: the modules of a stand-in, say.
     fn drop(&mut self) {
-        for (pid, _) in self.marked() {
-            let _ = Command::new("kill").args(["-KILL", &pid]).stderr(Stdio::null()).status();
+        for (pid, _) in self.marked(&[]) {
+            kill(&pid);
         }
     }
+}
+
+fn kill(pid: &str) {
+    let _ = Command::new("kill").args(["-KILL", pid]).stderr(Stdio::null()).status();
 }
 
 /// A program that has ended.

@@ -25,7 +25,8 @@ impl Site {
         let (program, hub) = stage.start_hub(&devices, "EDGE_2_CONNECTION_STRING");
         let config = format!(
             "[hub]\nca_file = \"{}\"\n[controller]\ncontrol_ttl_ms = 2000\ncontrol_renew_ms = 500\n\
-             [defaults.timings]\nevidence_ms = 1000\nanchor_read_ms = 500\n[defaults.policy]\ndrift = \"block\"\n\
+             [defaults.timings]\nevidence_ms = 1000\nanchor_read_ms = 500\nttl_ms = 10000\nrenew_ms = 2000\nstop_ms = 1000\n\
+             [defaults.policy]\ndrift = \"block\"\n\
              [[pool]]\nname = \"press_1\"\nmembers = [\"edge-1\", \"edge-2\"]\n",
             hub["IOTHUB_CA_FILE"]
         );
@@ -53,8 +54,12 @@ impl Site {
     }
 
     fn start_controller(&self) -> Running {
+        self.start(&["run"])
+    }
+
+    fn start(&self, args: &[&str]) -> Running {
         let variables = [("IOTEDGE_HA_CONNECTION_STRING", self.hub["IOTHUB_CONNECTION_STRING"].as_str())];
-        self.stage.start_with(&["run", "--config", &self.config], &variables)
+        self.stage.start_with(&[args, &["--config", &self.config]].concat(), &variables)
     }
 
     fn wait_until(&self, what: &str, mut holds: impl FnMut() -> bool) {
@@ -65,12 +70,19 @@ impl Site {
         }
     }
 
+    fn log(&self, name: &str) -> String {
+        std::fs::read_to_string(self.stage.folder().join(name)).unwrap_or_default()
+    }
+
     fn logs(&self) -> String {
-        let read = |name: &str| std::fs::read_to_string(self.stage.folder().join(name)).unwrap_or_default();
-        ["run.log", "--verbose.log", "e1/logs/ha-agent.log", "e2/logs/ha-agent.log"]
-            .map(|name| format!("--- {name}\n{}", read(name)))
+        ["run.log", "deploy.log", "--verbose.log", "e1/logs/ha-agent.log", "e2/logs/ha-agent.log"]
+            .map(|name| format!("--- {name}\n{}", self.log(name)))
             .join("\n")
     }
+}
+
+fn image(tag: &str) -> String {
+    format!("registry.example.com/press:{tag}")
 }
 
 fn manifest(image: &str) -> Value {
@@ -144,12 +156,25 @@ fn a_deployment_that_nobody_takes_up_is_told_member_by_member() {
     assert_eq!(again["created"], false);
     let other = site.manifest("other.json", "press:2");
     site.run(&["deploy", "press_1", &other, "--id=v1", "--yes"]).expect(3).says("with other content");
+
+    // Who joins is to run what the others run, and who takes another's place as well.
+    let joined = site.json(&["join", "press_1", "edge-3", "--create"], 0);
+    assert!(joined["steps"].to_string().contains("the tag of the deployment ha-press_1-v1"), "{joined}");
+    site.run(&["replace", "press_1", "edge-2", "edge-4", "--create", "--yes", "--fenced"]).expect(0);
+    site.wait_until("the hub tells the new ones", || {
+        let drift = site.json(&["drift"], 6);
+        let applied = |member: &Value| member["deployments"]["ha-press_1-v1"] == "Applied";
+        drift[0]["members"].as_array().is_some_and(|members| members.len() == 3 && members.iter().all(applied))
+    });
+    site.run(&["init", "press_1"]).expect(0);
+    site.run(&["init", "press_1"]).expect(0).says("everything is there at the hub");
 }
 
-/// Two Edge devices in front of the hub. Their edgeAgents start an agent for the images `press:1` and `press:2`, whose workload
-/// records each tenth of a second that it runs, and that another one runs at the same time, should that ever be.
+/// Two Edge devices in front of the hub. Their edgeAgents start an agent for the images `press:1` to `press:3`, whose workload
+/// records each tenth of a second that it runs, and that another one runs at the same time, should that ever be. `press:3` does not get
+/// that far before there is a file `mended`. `score:1` does nothing.
 struct Devices {
-    _edges: [Running; 2],
+    edges: [Option<Running>; 2],
     record: std::path::PathBuf,
 }
 
@@ -162,25 +187,42 @@ while :; do echo "$(date +%s%3N) $IOTEDGE_DEVICEID $1 $$" >> record; sleep 0.1; 
 impl Devices {
     fn open(site: &Site) -> Self {
         site.stage.file("workload.sh", WORKLOAD);
-        let edges = [Self::edge(site, "edge-1", "e1", "--verbose"), Self::edge(site, "edge-2", "e2", "--quiet")];
-        Self { _edges: edges, record: site.stage.folder().join("record") }
+        let edges = [Some(Self::edge(site, 1)), Some(Self::edge(site, 2))];
+        Self { edges, record: site.stage.folder().join("record") }
     }
 
-    fn edge(site: &Site, device: &str, folder: &str, log: &str) -> Running {
-        let state = site.stage.folder().join(folder).display().to_string();
+    /// Power fails: all that runs there ends at once.
+    fn cut(&mut self, site: &Site, number: usize) {
+        self.edges[number - 1] = None;
+        site.stage.kill_with(&format!("IOTEDGE_DEVICEID=edge-{number}"));
+    }
+
+    fn restore(&mut self, site: &Site, number: usize) {
+        self.edges[number - 1] = Some(Self::edge(site, number));
+    }
+
+    fn edge(site: &Site, number: usize) -> Running {
+        let (device, folder) = (format!("edge-{number}"), format!("e{number}"));
+        let log = ["--verbose", "--quiet"][number - 1];
+        let state = site.stage.folder().join(&folder).display().to_string();
         let program = site.stage.command(&[]).get_program().to_string_lossy().into_owned();
         // The port is known when the device is open, which is before it is told to run anything.
-        let agent = |version: &str| {
+        let agent = |version: &str, before: &str| {
             let run = format!(
-                "cd {} && HA_AGENT_MQTT_PORT=$(cat {folder}.port) exec {program} agent --state-dir {folder}-agent \
+                "cd {}; {before} HA_AGENT_MQTT_PORT=$(cat {folder}.port) exec {program} agent --state-dir {folder}-agent \
                  --leave-grace-ms 3000 -- sh workload.sh {version}",
                 site.stage.folder().display()
             );
             json!(["sh", "-c", run])
         };
-        let images = json!({"registry.example.com/press:1": agent("1"), "registry.example.com/press:2": agent("2")});
+        let images = json!({
+            "registry.example.com/press:1": agent("1", ""),
+            "registry.example.com/press:2": agent("2", ""),
+            "registry.example.com/press:3": agent("3", "until test -e mended; do sleep 0.1; done;"),
+            "registry.example.com/score:1": ["sleep", "600"],
+        });
         let images = site.stage.file(&format!("{folder}.images.json"), &images.to_string());
-        let args = [log, "emulator", "edge-hub", "--device", device, "--mqtt-port=0", "--https-port=0", "--print-env"];
+        let args = [log, "emulator", "edge-hub", "--device", &device, "--mqtt-port=0", "--https-port=0", "--print-env"];
         let hub_port = port(&site.hub["EMULATOR_MQTT"]);
         let more = ["--hub-mqtt-port", hub_port, "--reported-sync-ms=300", "--images-file", &images, "--state", &state];
         let variables = [
@@ -233,12 +275,15 @@ fn a_roll_out_costs_one_handover_and_stops_at_the_first_bad_member() {
     let site = Site::open();
     let devices = Devices::open(&site);
     let _controller = site.start_controller();
-    let image = |tag: &str| format!("registry.example.com/press:{tag}");
-    let (v1, v2) = (site.manifest("v1.json", &image("1")), site.manifest("v2.json", &image("2")));
-    let broken = site.manifest("broken.json", &image("3"));
+    let (v1, v2, broken) = (
+        site.manifest("v1.json", &image("1")),
+        site.manifest("v2.json", &image("2")),
+        site.manifest("broken.json", &image("9")),
+    );
 
     site.run(&["deploy", "press_1", &v1, "--id=v1", "--yes", "--timeout-s=60"]).expect(0);
     site.wait_until("the workload runs", || devices.last() == ("edge-1".to_owned(), "1".to_owned()));
+    layer_over(&site);
     site.run(&["drift"]).expect(0);
     let began = devices.record().len();
 
@@ -261,8 +306,64 @@ fn a_roll_out_costs_one_handover_and_stops_at_the_first_bad_member() {
     site.run(&["deploy", "press_1", "--rollback", "--yes", "--settle-s=1", "--timeout-s=60", "--prune"])
         .expect(0)
         .says("edge-1: runs ha-press_1-v2");
-    site.run(&["drift"]).expect(0);
     assert_eq!(handovers(&devices.record()).len(), 1, "the work stayed where it was");
+
+    // The layer has stayed over all of that.
+    let drift = site.json(&["drift"], 0);
+    for member in drift[0]["members"].as_array().expect("members") {
+        assert_eq!(member["deployments"], json!({"ha-press_1+models-m2": "Applied", "ha-press_1-v2": "Applied"}));
+    }
+}
+
+/// A module of its own in a layer over what the members run, and a newer one of it.
+fn layer_over(site: &Site) {
+    let layer = |level: u32| {
+        let score = json!({"type": "docker", "status": "running", "restartPolicy": "always",
+            "settings": {"image": "registry.example.com/score:1"}, "env": {"LEVEL": {"value": level.to_string()}}});
+        let content = json!({"modulesContent": {"$edgeAgent": {"properties.desired.modules.score": score}}});
+        site.stage.file(&format!("layer-{level}.json"), &content.to_string())
+    };
+    let deploy = |manifest: &str, id: &str| {
+        let id = format!("--id={id}");
+        site.json(&["deploy", "press_1", manifest, "--layered=models", &id, "--yes", "--timeout-s=60", "--prune"], 0)
+    };
+    let done = deploy(&layer(1), "m1");
+    assert_eq!(done["members"], json!({"edge-1": {"state": "runs"}, "edge-2": {"state": "runs"}}), "{done}");
+    assert_eq!(deploy(&layer(2), "m2")["deleted"], json!(["ha-press_1+models-m1"]));
+}
+
+#[test]
+fn a_roll_out_is_resumed_once_its_cause_is_mended_and_after_the_holder_has_failed() {
+    let site = Site::open();
+    let mut devices = Devices::open(&site);
+    let _controller = site.start_controller();
+    let [v1, v2, v3] = ["1", "3", "2"].map(|tag| site.manifest(&format!("press-{tag}.json"), &image(tag)));
+    site.run(&["deploy", "press_1", &v1, "--id=v1", "--yes", "--timeout-s=60"]).expect(0);
+    site.wait_until("the workload runs", || devices.last() == ("edge-1".to_owned(), "1".to_owned()));
+
+    let rolling = ["--rolling", "--yes", "--settle-s=1", "--timeout-s=4"];
+    let stopped = site.run(&[&["deploy", "press_1", &v2, "--id=v2"], &rolling[..]].concat());
+    stopped.expect(5).says("edge-2 does not run ha-press_1-v2 yet").says("--resume");
+    site.stage.file("mended", "");
+    let resume = ["deploy", "press_1", "--resume", "--yes", "--settle-s=1", "--timeout-s=60"];
+    site.run(&resume).expect(0).says("edge-2 is active").says("edge-1: runs ha-press_1-v2");
+    site.run(&resume).expect(1).says("the roll-out of ha-press_1-v2 is over");
+
+    // The standby has the next release when the holder fails: the work goes to it, and the roll-out comes as far as the one that is gone.
+    let rolling = ["deploy", "press_1", &v3, "--id=v3", "--rolling", "--yes", "--settle-s=3", "--timeout-s=15"];
+    let deploy = site.start(&rolling);
+    site.wait_until("the standby is well", || site.log("deploy.log").contains("edge-1: is well"));
+    devices.cut(&site, 2);
+    site.wait_until("the standby takes over", || devices.last() == ("edge-1".to_owned(), "2".to_owned()));
+    deploy.wait().expect(5);
+    let said = site.log("deploy.log");
+    assert!(said.contains("edge-2 does not run ha-press_1-v3 yet") && said.contains("--resume"), "{said}");
+
+    devices.restore(&site, 2);
+    site.run(&resume).expect(0).says("edge-2: runs ha-press_1-v3");
+    site.run(&["drift"]).expect(0);
+    assert_eq!(devices.last(), ("edge-1".to_owned(), "2".to_owned()));
+    assert_eq!(handovers(&devices.record()).len(), 2, "one was planned, and one was not");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! runs there; here only its place is kept free.
 
 mod leaving;
+mod releases;
 mod step;
 mod survey;
 

@@ -7,8 +7,9 @@ use ha_wire::identity::Capabilities;
 use ha_wire::twin::TwinPatch;
 use ha_wire::{Device, Map, Module};
 use serde::{Serialize, Serializer};
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::super::deploy;
 use super::super::report::seat;
 use crate::config::PoolConfig;
 use crate::hub::Error;
@@ -29,6 +30,17 @@ pub enum Step {
     TagRole(MemberId, PoolName),
     /// The tags that the pool's own condition demands.
     TagSelected(MemberId, Map),
+    /// The tag by which a deployment of the pool finds a member.
+    TagRelease {
+        /// Who.
+        member: MemberId,
+        /// The tag's key, beside the role.
+        key: String,
+        /// The deployment's id.
+        id: String,
+    },
+    /// Have the hub look at the tags that the target condition of a deployment asks for.
+    Evaluate(String),
 }
 
 impl Eq for Step {}
@@ -50,6 +62,8 @@ impl fmt::Display for Step {
             Self::TagSelected(member, tags) => {
                 write!(f, "patch twin {member}: tags {}", Value::Object(tags.clone()))
             }
+            Self::TagRelease { member, id, .. } => write!(f, "patch twin {member}: the tag of the deployment {id}"),
+            Self::Evaluate(id) => write!(f, "write deployment {id} as it is, so that the hub evaluates it"),
         }
     }
 }
@@ -76,6 +90,11 @@ pub async fn carry_out(hub: &IotHub, pool: &PoolConfig, step: &Step) -> Result<(
         Step::InstallKey(member, _) => hub.install_key(&seat(pool, member)).await,
         Step::TagRole(member, pool) => hub.patch_tags(member, object(role(pool))).await,
         Step::TagSelected(member, tags) => hub.patch_tags(member, tags.clone()).await,
+        Step::TagRelease { member, key, id } => {
+            let tags = json!({ "ha": { pool.name.as_str(): { key.as_str(): id } } });
+            hub.patch_tags(member, object(tags)).await
+        }
+        Step::Evaluate(id) => deploy::evaluate(hub, id).await,
     }
 }
 

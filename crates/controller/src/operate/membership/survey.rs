@@ -7,6 +7,7 @@ use ha_protocol::twin::{decode_desired, decode_roles};
 use ha_wire::Twin;
 use serde_json::Value;
 
+use super::releases::{self, Releases};
 use super::{JoinPlan, Problem, Step};
 use crate::config::{Members, PoolConfig};
 use crate::hub::Error;
@@ -16,11 +17,16 @@ use crate::selection::TagCondition;
 /// Looks what is missing for `devices` to be members of `pool`. With `create`, devices that do not exist are missing rather than wrong.
 pub async fn plan_join(hub: &IotHub, pool: &PoolConfig, devices: &[MemberId], create: bool) -> Result<JoinPlan, Error> {
     let mut plan = place_of_record(hub, pool).await?;
-    let surveys = devices.iter().map(|member| survey(hub, pool, member, create));
+    let releases = releases::of_pool(hub, pool).await?;
+    let surveys = devices.iter().map(|member| survey(hub, pool, &releases, member, create));
     for part in try_join_all(surveys).await? {
         plan.steps.extend(part.steps);
         plan.problems.extend(part.problems);
     }
+    let given =
+        |id: &&String| plan.steps.iter().any(|step| matches!(step, Step::TagRelease { id: tag, .. } if tag == *id));
+    let evaluated: Vec<Step> = releases.values().filter(given).cloned().map(Step::Evaluate).collect();
+    plan.steps.extend(evaluated);
     Ok(plan)
 }
 
@@ -43,7 +49,13 @@ async fn place_of_record(hub: &IotHub, pool: &PoolConfig) -> Result<JoinPlan, Er
     }
 }
 
-async fn survey(hub: &IotHub, pool: &PoolConfig, member: &MemberId, create: bool) -> Result<JoinPlan, Error> {
+async fn survey(
+    hub: &IotHub,
+    pool: &PoolConfig,
+    releases: &Releases,
+    member: &MemberId,
+    create: bool,
+) -> Result<JoinPlan, Error> {
     let mut plan = JoinPlan::default();
     let mut complain = |reason: &str, hint: String| {
         plan.problems.push(Problem { subject: member.clone(), reason: reason.to_owned(), hint });
@@ -75,6 +87,10 @@ async fn survey(hub: &IotHub, pool: &PoolConfig, member: &MemberId, create: bool
         let agent = if is_new { None } else { twin_of_agent(hub, pool, member).await? };
         survey_agent(pool, member, agent.as_ref(), &mut plan);
         survey_tags(pool, member, twin.as_ref(), &mut plan);
+        let own = twin.map(|twin| releases::of_twin(pool, &twin)).unwrap_or_default();
+        for (key, id) in releases.iter().filter(|(key, _)| !own.contains_key(*key)) {
+            plan.steps.push(Step::TagRelease { member: member.clone(), key: key.clone(), id: id.clone() });
+        }
     }
     Ok(plan)
 }
