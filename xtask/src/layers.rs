@@ -12,15 +12,23 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("iotedge-ha-protocol", &["iotedge-ha-core"]),
     ("iotedge-ha-wire", &[]),
     ("iotedge-ha-condition", &[]),
+    ("iotedge-ha-jwt", &[]),
     ("iotedge-ha-mqtt", &["iotedge-ha-wire"]),
     ("iotedge-ha-iothub", &["iotedge-ha-wire"]),
-    ("iotedge-ha-emulator", &["iotedge-ha-wire", "iotedge-ha-condition", "iotedge-ha-mqtt"]),
+    ("iotedge-ha-emulator", &["iotedge-ha-wire", "iotedge-ha-condition", "iotedge-ha-mqtt", "iotedge-ha-jwt"]),
     ("iotedge-ha-edge", &["iotedge-ha-wire", "iotedge-ha-condition", "iotedge-ha-mqtt", "iotedge-ha-iothub"]),
     ("iotedge-ha-agent", &["iotedge-ha-core", "iotedge-ha-protocol", "iotedge-ha-wire"]),
     ("iotedge-ha-deployment", &["iotedge-ha-wire"]),
     (
         "iotedge-ha-controller",
-        &["iotedge-ha-core", "iotedge-ha-protocol", "iotedge-ha-wire", "iotedge-ha-iothub", "iotedge-ha-deployment"],
+        &[
+            "iotedge-ha-core",
+            "iotedge-ha-protocol",
+            "iotedge-ha-wire",
+            "iotedge-ha-iothub",
+            "iotedge-ha-deployment",
+            "iotedge-ha-jwt",
+        ],
     ),
     (
         "iotedge-ha",
@@ -63,6 +71,7 @@ const REFUSED: &[(&str, &[&str], &str)] = &[
     ("iotedge-ha-protocol", &["tokio", "reqwest", "rand"], "protocol only encodes and decodes"),
     ("iotedge-ha-wire", &["tokio", "reqwest", "rand"], "wire only encodes and decodes"),
     ("iotedge-ha-deployment", &["tokio", "reqwest", "rand"], "deployment only reads and compares"),
+    ("iotedge-ha-jwt", &["tokio", "reqwest", "rand"], "a token is taken apart and held against keys, nothing else"),
     ("iotedge-ha-condition", &["tokio", "reqwest", "rand"], "a condition is compiled and asked, nothing else"),
 ];
 

@@ -4,7 +4,6 @@ mod certificate;
 mod device;
 mod entra;
 mod issuer;
-mod jwt;
 mod policies;
 mod roles;
 
@@ -18,7 +17,7 @@ pub(crate) use certificate::Authorities;
 pub(crate) use device::{Credentials, Granted};
 pub(crate) use entra::{Audience, Bearer, Refused};
 pub use entra::{Authority, Entra, Principal};
-pub(crate) use issuer::{Issuer, LIFETIME_S, Request as TokenRequest, fresh_key, issuer_url};
+pub(crate) use issuer::{Issuer, LIFETIME_S, Request as TokenRequest, TENANT, fresh_key, issuer_url};
 pub(crate) use policies::{Policies, Policy, Right, Rights};
 pub use roles::Role;
 
@@ -31,7 +30,7 @@ pub(crate) struct Access {
     rules: Mutex<Arc<Rules>>,
     hosts: Vec<String>,
     entra: Entra,
-    issuer: Issuer,
+    issuer: Arc<Issuer>,
     authorities: Authorities,
 }
 
@@ -159,6 +158,7 @@ impl Access {
     pub(crate) fn new(policies: Policies, hosts: &[String], entra: Entra, issuer: Issuer) -> Self {
         let hosts = hosts.iter().map(|name| host_of(name).to_ascii_lowercase()).collect();
         let rules = Rules { policies, signatures: Signatures::default() };
+        let issuer = Arc::new(issuer);
         Self { rules: Mutex::new(Arc::new(rules)), hosts, entra, issuer, authorities: Authorities::default() }
     }
 
@@ -190,7 +190,7 @@ impl Access {
     }
 
     /// The emulator's own token authority.
-    pub(crate) fn issuer(&self) -> &Issuer {
+    pub(crate) fn issuer(&self) -> &Arc<Issuer> {
         &self.issuer
     }
 
@@ -203,7 +203,7 @@ impl Access {
         (method, path): (&str, &[&str]),
         now: Timestamp,
     ) -> Result<Caller, Denied> {
-        if header.is_some_and(|header| bearer_token(header).is_some()) {
+        if header.and_then(ha_jwt::bearer).is_some() {
             let bearer = self.check_bearer(header, Audience::Hub, now)?;
             return if bearer.may(method, path) { Ok(Caller::Bearer) } else { Err(Denied::NoRole(bearer.id)) };
         }
@@ -217,7 +217,7 @@ impl Access {
         audience: Audience,
         now: Timestamp,
     ) -> Result<Bearer, Denied> {
-        let token = bearer_token(header.ok_or(Denied::Absent)?).ok_or(Refused::Malformed)?;
+        let token = ha_jwt::bearer(header.ok_or(Denied::Absent)?).ok_or(Refused::Malformed)?;
         Ok(entra::check(&self.entra, &self.issuer, &self.hosts, token, audience, now)?)
     }
 
@@ -260,12 +260,6 @@ impl Access {
         let named = named.chars().take(256).flat_map(char::escape_debug).collect();
         Err(Denied::OtherHost { named, known: self.hosts.join(", ") })
     }
-}
-
-/// What follows `Bearer` in an `Authorization` header, in any case.
-fn bearer_token(header: &str) -> Option<&str> {
-    let (scheme, token) = header.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("Bearer").then(|| token.trim())
 }
 
 fn read(token: &str) -> Result<Token, Denied> {

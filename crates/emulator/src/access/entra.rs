@@ -1,9 +1,9 @@
 //! Bearer tokens of Microsoft Entra ID, or of an authority that stands in for it.
 
+use ha_jwt::{KeySet, Token};
 use jiff::Timestamp;
 
 use super::issuer::{self, Issuer};
-use super::jwt::{KeySet, Token};
 use super::roles::{Role, actions};
 use crate::tls::host_of;
 
@@ -185,10 +185,10 @@ mod tests {
     use super::*;
 
     const ISSUER: &str = "https://sts.windows.net/11111111-2222-3333-4444-555555555555/";
-    const KEYS: &str = include_str!("testdata/jwks.json");
+    const KEYS: &str = include_str!("../../../jwt/testdata/jwks.json");
     /// For `https://iothubs.azure.net`, valid from second 1000 to 5000, signed by the key of `jwks.json` with OpenSSL.
-    const GOOD: &str = include_str!("testdata/rs256.jwt");
-    const OTHER_KEY: &str = include_str!("testdata/rs256-other-key.jwt");
+    const GOOD: &str = include_str!("../../../jwt/testdata/rs256.jwt");
+    const OTHER_KEY: &str = include_str!("../../../jwt/testdata/rs256-other-key.jwt");
 
     fn entra(issuer: &str, principals: &[&str]) -> Entra {
         Entra {

@@ -4,12 +4,11 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use ha_jwt::KeySet;
 use jiff::Timestamp;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use serde_json::{Value, json};
-
-use super::jwt::KeySet;
 
 /// How long tokens last, as Entra's do.
 pub(crate) const LIFETIME_S: i64 = 3599;
@@ -17,6 +16,9 @@ pub(crate) const LIFETIME_S: i64 = 3599;
 const HEAD_START_S: i64 = 300;
 /// Where the authority lies under the hub's own address.
 const PATH: &str = "/_emulator/entra/";
+
+/// The directory of those who do not name one.
+pub(crate) const TENANT: &str = "emulator";
 
 /// Signs tokens, and knows its own again.
 pub(crate) struct Issuer {

@@ -11,12 +11,11 @@ use serde_json::{Value, json};
 use super::answer::{ok, with_body};
 use super::call::Call;
 use super::control::same;
-use crate::access::{LIFETIME_S, TokenRequest, issuer_url};
+use crate::access::{LIFETIME_S, TENANT, TokenRequest, issuer_url};
 use crate::shell::Shell;
 
 /// The client that a managed identity stands for when it is not named.
 const MANAGED_IDENTITY: &str = "managed-identity";
-const TENANT: &str = "emulator";
 
 /// Whether the path belongs to the authority.
 pub(super) fn is_ours(path: &[&str]) -> bool {
@@ -27,7 +26,8 @@ pub(super) fn is_ours(path: &[&str]) -> bool {
 pub(super) fn answer(shell: &Shell, call: &Call, control_token: &str) -> Response {
     let path = call.path();
     match (call.method.as_str(), &path[..]) {
-        ("GET", [_, _, tenant, "v2.0", ".well-known", "openid-configuration"]) => ok(&configuration(call, tenant)),
+        ("GET", [_, _, tenant, "v2.0", ".well-known", "openid-configuration"])
+        | ("GET", [_, _, tenant, ".well-known", "openid-configuration"]) => ok(&configuration(call, tenant)),
         ("GET", [_, _, _, "discovery", "v2.0", "keys"]) => ok(shell.access().issuer().key_set()),
         ("POST", [_, _, tenant, "oauth2", "token"] | [_, _, tenant, "oauth2", "v2.0", "token"]) => {
             let granted = client_credentials(shell, call, tenant, control_token);

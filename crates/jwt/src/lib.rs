@@ -1,6 +1,8 @@
 //! JSON Web Tokens in compact form, and the keys they are verified with.
 //!
-//! The algorithm is the key's, never the token's choice: RS256 for RSA keys, ES256 for P-256 keys.
+//! The algorithm is the key's, never the token's choice: RS256 for RSA keys, ES256 for P-256 keys. Has no clock and fetches nothing; who may
+//! issue a token, to whom, for what and for how long is for those to say who take it.
+#![warn(missing_docs)]
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -13,7 +15,7 @@ const TOKEN_CHARS_MAX: usize = 16 * 1024;
 
 /// The public keys of an authority.
 #[derive(Debug, Clone, Default)]
-pub(super) struct KeySet(Vec<PublicKey>);
+pub struct KeySet(Vec<PublicKey>);
 
 #[derive(Debug, Clone)]
 struct PublicKey {
@@ -29,11 +31,12 @@ enum Material {
 
 /// A token taken apart; nothing about it is proved yet.
 #[derive(Debug)]
-pub(super) struct Token<'a> {
+pub struct Token<'a> {
     header: Header,
     signed: &'a str,
     signature: Vec<u8>,
-    pub(super) claims: Claims,
+    /// What it claims.
+    pub claims: Claims,
 }
 
 #[derive(Debug, Deserialize)]
@@ -42,16 +45,20 @@ struct Header {
     kid: Option<String>,
 }
 
-/// The claims that matter to a hub.
+/// The claims that matter here.
 #[derive(Debug, Clone, Deserialize)]
-pub(super) struct Claims {
-    pub(super) iss: String,
+pub struct Claims {
+    /// Who issued it.
+    pub iss: String,
     aud: Value,
-    pub(super) exp: i64,
-    pub(super) nbf: Option<i64>,
-    pub(super) oid: Option<String>,
-    pub(super) appid: Option<String>,
-    pub(super) azp: Option<String>,
+    /// Its end, in seconds since 1970.
+    pub exp: i64,
+    /// Its beginning, if it has one.
+    pub nbf: Option<i64>,
+    /// The object id of whom it was issued to.
+    pub oid: Option<String>,
+    appid: Option<String>,
+    azp: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -74,7 +81,10 @@ struct Jwk {
 
 impl KeySet {
     /// Reads a JSON Web Key Set; keys of other kinds or for other purposes are passed over.
-    pub(super) fn parse(json: &str) -> Result<Self, String> {
+    ///
+    /// # Errors
+    /// When it cannot be read or holds no usable key.
+    pub fn parse(json: &str) -> Result<Self, String> {
         let set: Jwks = serde_json::from_str(json).map_err(|e| format!("not a JSON Web Key Set: {e}"))?;
         let keys: Vec<PublicKey> = set.keys.into_iter().filter_map(PublicKey::read).collect();
         if keys.is_empty() {
@@ -83,13 +93,21 @@ impl KeySet {
         Ok(Self(keys))
     }
 
+    /// These keys and those.
+    #[must_use]
+    pub fn and(mut self, others: Self) -> Self {
+        self.0.extend(others.0);
+        self
+    }
+
+    /// Whether the key that the token names is among these, or may be: it may name none.
+    pub fn may_know(&self, token: &Token<'_>) -> bool {
+        self.0.iter().any(|key| key.is_named(token))
+    }
+
     /// Whether one of the keys signed the token. A token that names its key is held to that key.
-    pub(super) fn signed(&self, token: &Token<'_>) -> bool {
-        let named = |key: &&PublicKey| match (&token.header.kid, &key.id) {
-            (Some(wanted), Some(id)) => wanted == id,
-            _ => true,
-        };
-        self.0.iter().filter(named).any(|key| key.signed(token))
+    pub fn signed(&self, token: &Token<'_>) -> bool {
+        self.0.iter().filter(|key| key.is_named(token)).any(|key| key.signed(token))
     }
 }
 
@@ -105,6 +123,13 @@ impl PublicKey {
             _ => return None,
         };
         Some(Self { id: jwk.kid, material })
+    }
+
+    fn is_named(&self, token: &Token<'_>) -> bool {
+        match (&token.header.kid, &self.id) {
+            (Some(wanted), Some(id)) => wanted == id,
+            _ => true,
+        }
     }
 
     fn signed(&self, token: &Token<'_>) -> bool {
@@ -124,7 +149,7 @@ impl PublicKey {
 
 impl<'a> Token<'a> {
     /// Takes `header.claims.signature` apart.
-    pub(super) fn parse(text: &'a str) -> Option<Self> {
+    pub fn parse(text: &'a str) -> Option<Self> {
         if text.len() > TOKEN_CHARS_MAX {
             return None;
         }
@@ -142,7 +167,7 @@ impl<'a> Token<'a> {
 
 impl Claims {
     /// Whom the token is for: one name or several.
-    pub(super) fn audiences(&self) -> Vec<&str> {
+    pub fn audiences(&self) -> Vec<&str> {
         match &self.aud {
             Value::String(one) => vec![one],
             Value::Array(several) => several.iter().filter_map(Value::as_str).collect(),
@@ -151,7 +176,13 @@ impl Claims {
     }
 
     /// The application, as tokens of version 1 or 2 name it.
-    pub(super) fn application(&self) -> Option<&str> {
+    pub fn application(&self) -> Option<&str> {
         self.appid.as_deref().or(self.azp.as_deref())
     }
+}
+
+/// What follows `Bearer` in an `Authorization` header, in any case.
+pub fn bearer(header: &str) -> Option<&str> {
+    let (scheme, token) = header.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("Bearer").then(|| token.trim())
 }
