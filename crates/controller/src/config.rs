@@ -31,7 +31,7 @@ use serde::Serialize;
 pub use self::gate::FlagConfig;
 pub use self::hook::{Address, HookConfig, HookEvent, HookTarget, OnTimeout, SecretHeader, WebhookConfig};
 pub use self::identity::{HubAccess, IdentityConfig, IdentitySource};
-pub use self::listen::ListenConfig;
+pub use self::listen::{ListenConfig, TokenConfig};
 pub use self::overrides::{Override, environment, overridable};
 pub use self::parents::{CHILDREN_MAX, ParentsConfig};
 pub use self::problem::{Problem, Refused};

@@ -1,7 +1,10 @@
 //! Hints from outside: Event Grid tells that something may have happened to a device, and the pool asks the device itself.
 //!
-//! Nothing is decided here and nothing is believed: an event may be hours old, repeated, out of order or forged by whoever has the secret. The
+//! Nothing is decided here and nothing is believed: an event may be hours old, repeated, out of order or forged by whoever may deliver. The
 //! most that it can do is to have a member asked, at most once per `retry_ms`.
+
+mod authority;
+mod token;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Query, State};
+use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{AppendHeaders, IntoResponse, Json, Response};
 use axum::routing::{get, options};
@@ -21,6 +25,8 @@ use subtle::ConstantTimeEq as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use self::authority::NotTaken;
+pub use self::authority::Tokens;
 use crate::run::Hints;
 
 /// Event Grid sends at most 1 MB at once.
@@ -30,16 +36,24 @@ const REMEMBERED_MAX: usize = 200_000;
 /// Shorter secrets can be guessed.
 pub const SECRET_LEN_MIN: usize = 20;
 
+/// By what a delivery shows that it may be taken: either is enough.
+pub struct Admission {
+    /// The secret in its address.
+    pub secret: Option<Secret>,
+    /// A bearer token.
+    pub tokens: Option<Tokens>,
+}
+
 struct Hook {
-    secret: Secret,
+    admission: Admission,
     hints: Hints,
     newest: Mutex<Newest>,
 }
 
-/// Serves `/hooks/eventgrid?code=SECRET` until `stop`.
+/// Serves `/hooks/eventgrid` until `stop`.
 pub async fn serve(
     listener: TcpListener,
-    secret: Secret,
+    admission: Admission,
     hints: Hints,
     stop: CancellationToken,
 ) -> std::io::Result<()> {
@@ -47,7 +61,7 @@ pub async fn serve(
         .route("/hooks/eventgrid", options(give_leave).post(deliver))
         .route("/live", get(|| async { "" }))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .with_state(Arc::new(Hook { secret, hints, newest: Mutex::default() }));
+        .with_state(Arc::new(Hook { admission, hints, newest: Mutex::default() }));
     axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await
 }
 
@@ -57,10 +71,12 @@ struct Code {
     code: String,
 }
 
-/// The handshake of CloudEvents.
+/// The handshake of CloudEvents. Leave to send is no leave to be heard: where deliveries bring tokens, the question need not.
 async fn give_leave(State(hook): State<Arc<Hook>>, Query(code): Query<Code>, headers: HeaderMap) -> Response {
-    if !hook.knows(&code) {
-        return refused();
+    if hook.admission.tokens.is_none()
+        && let Err(refusal) = hook.admission.admits(&code, &headers).await
+    {
+        return refusal;
     }
     match headers.get(REQUEST_ORIGIN) {
         Some(origin) => {
@@ -71,9 +87,9 @@ async fn give_leave(State(hook): State<Arc<Hook>>, Query(code): Query<Code>, hea
     }
 }
 
-async fn deliver(State(hook): State<Arc<Hook>>, Query(code): Query<Code>, body: Bytes) -> Response {
-    if !hook.knows(&code) {
-        return refused();
+async fn deliver(State(hook): State<Arc<Hook>>, Query(code): Query<Code>, headers: HeaderMap, body: Bytes) -> Response {
+    if let Err(refusal) = hook.admission.admits(&code, &headers).await {
+        return refusal;
     }
     match Delivery::decode(&body) {
         Ok(Delivery::Validation { code }) => Json(json!({"validationResponse": code})).into_response(),
@@ -85,11 +101,31 @@ async fn deliver(State(hook): State<Arc<Hook>>, Query(code): Query<Code>, body: 
     }
 }
 
-impl Hook {
-    fn knows(&self, given: &Code) -> bool {
-        given.code.as_bytes().ct_eq(self.secret.expose().as_bytes()).into()
+impl Admission {
+    /// Says why not, to the log and to whoever asks.
+    async fn admits(&self, given: &Code, headers: &HeaderMap) -> Result<(), Response> {
+        let knows = |secret: &Secret| given.code.as_bytes().ct_eq(secret.expose().as_bytes()).into();
+        if self.secret.as_ref().is_some_and(knows) {
+            return Ok(());
+        }
+        let (status, why) = match &self.tokens {
+            None => (StatusCode::UNAUTHORIZED, "the address needs ?code= with the secret".to_owned()),
+            Some(tokens) => {
+                let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+                match tokens.check(header, jiff::Timestamp::now()).await {
+                    Ok(()) => return Ok(()),
+                    Err(refused @ NotTaken::Refused(_)) => (StatusCode::UNAUTHORIZED, refused.to_string()),
+                    // Event Grid comes again after a while.
+                    Err(unknown @ NotTaken::NoAuthority(_)) => (StatusCode::SERVICE_UNAVAILABLE, unknown.to_string()),
+                }
+            }
+        };
+        tracing::warn!(why, "a delivery of events is not taken");
+        Err(problem(status, why))
     }
+}
 
+impl Hook {
     /// Passes news on; gives how much of it was.
     fn take(&self, events: Vec<DeviceEvent>) -> usize {
         let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
@@ -122,10 +158,6 @@ impl Newest {
         }
         is_news
     }
-}
-
-fn refused() -> Response {
-    problem(StatusCode::UNAUTHORIZED, "the address needs ?code= with the secret".to_owned())
 }
 
 fn problem(status: StatusCode, why: String) -> Response {

@@ -56,13 +56,13 @@ impl Emulator {
             port: https_addr.port(),
             ca_pem: identity.ca_pem.clone(),
             policies: secrets.policies,
+            issuer: Arc::clone(access.issuer()),
             tasks: tasks.clone(),
             stop: stop.clone(),
         };
         let events = Events::open(&options, &hub, place).map_err(Error::Option)?;
-        let transfers = Transfers::open(options.blob_dir.as_deref())?;
         let shell = Shell::new(hub, access, events).with_connect_rate(options.connect_rate);
-        let shell = Arc::new(shell.with_transfers(transfers));
+        let shell = Arc::new(shell.with_transfers(Transfers::open(options.blob_dir.as_deref())?));
         shell.set_throttling(options.throttling);
         let log = journal.map(|journal| shell.keep(journal)).transpose()?;
         // Tells of the identities that were made before there was anybody to listen.

@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
+use reqwest::RequestBuilder;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -21,6 +23,7 @@ use tokio_util::task::TaskTracker;
 pub use schema::Schema;
 pub use subscription::EventSubscription;
 
+use crate::access::{Issuer, TENANT, TokenRequest};
 use crate::hub::{Event, Happening};
 use crate::routing::Message;
 use crate::webhook::Webhooks;
@@ -47,7 +50,12 @@ pub(crate) struct Settings {
     pub(crate) topic: String,
     /// Where validation urls lead.
     pub(crate) base_url: String,
+    /// Who signs bearer tokens for deliveries.
+    pub(crate) issuer: Arc<Issuer>,
 }
+
+/// Who Event Grid is in Azure's directories.
+const CLIENT_ID: &str = "4962773b-9cdb-44cf-a8bf-237846a00ab7";
 
 /// Why a subscription was not made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -184,6 +192,17 @@ impl EventGrid {
             subscription.ended.cancel();
         }
         removed.is_some()
+    }
+
+    /// A request with the bearer token that the subscription wants, if it wants one.
+    fn with_token(&self, request: RequestBuilder, subscription: &EventSubscription) -> RequestBuilder {
+        let Some(audience) = &subscription.audience else { return request };
+        let host = self.settings.base_url.trim_start_matches("https://");
+        let wanted = TokenRequest { host, tenant: TENANT, client_id: CLIENT_ID, audience };
+        match self.settings.issuer.mint(&wanted, Timestamp::now()) {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
     }
 
     /// One subscription, or `None`.

@@ -9,7 +9,7 @@ use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::access::Policies;
+use crate::access::{Issuer, Policies};
 use crate::event_grid::{EventGrid, EventSubscription, Settings};
 use crate::hub::{Event, Hub, Id, Kind};
 use crate::management::{Beginning, Management};
@@ -59,6 +59,8 @@ pub(crate) struct Place {
     pub(crate) ca_pem: String,
     /// The hub's policies unless others were written.
     pub(crate) policies: Policies,
+    /// Who signs bearer tokens.
+    pub(crate) issuer: Arc<Issuer>,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
 }
@@ -90,7 +92,7 @@ impl Events {
     /// # Errors
     /// When routes do not compile, or a subscription makes no sense.
     pub(crate) fn open(options: &Options, hub: &Hub, place: Place) -> Result<Self, String> {
-        let Place { port, ca_pem, policies, tasks, stop } = place;
+        let Place { port, ca_pem, policies, issuer, tasks, stop } = place;
         let host = options.host_names.first().map_or("localhost", String::as_str).to_owned();
         let base_url = format!("https://{host}:{port}");
         let kept = |name| hub.kept_beside(name).cloned();
@@ -112,6 +114,7 @@ impl Events {
             hub: management.hub_name().to_owned(),
             topic: management.id().to_ascii_uppercase(),
             base_url,
+            issuer,
         };
         let event_grid = Arc::new(EventGrid::new(settings, webhooks, tasks, stop));
         event_grid.start();
@@ -180,6 +183,7 @@ impl Events {
             hub: "hub".into(),
             topic: "/HUB".into(),
             base_url: "https://localhost".into(),
+            issuer: Arc::new(crate::access::fresh_key().and_then(|key| Issuer::from_key(&key)).expect("a key")),
         };
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let event_grid = Arc::new(EventGrid::new(settings, Arc::default(), tasks, stop));

@@ -1,6 +1,9 @@
-use anyhow::Context;
+use std::path::PathBuf;
+
+use anyhow::{Context, anyhow};
+use ha_controller::config::{Config, TokenConfig};
 use ha_controller::hub::iot::IotHub;
-use ha_controller::push;
+use ha_controller::push::{self, Admission, Tokens};
 use ha_controller::run::Setup;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -54,14 +57,22 @@ async fn listen_for_events(setup: &Setup<IotHub>, stop: CancellationToken, print
     let secret = listen
         .secret()
         .or_hint(Exit::Usage, "`openssl rand -hex 24` makes one; it goes into the webhook's address as ?code=…")?;
+    let tokens = listen.event_token.clone().map(|wanted| tokens(wanted, &setup.config)).transpose()?;
     let address = listen.address;
     let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen at {address}"))?;
     printer.note(format_args!("taking events at http://{}/hooks/eventgrid", listener.local_addr()?));
-    let serving = push::serve(listener, secret, setup.hints.clone(), stop);
+    let serving = push::serve(listener, Admission { secret, tokens }, setup.hints.clone(), stop);
     tokio::spawn(async move {
         if let Err(error) = serving.await {
             tracing::error!(%error, "events are no longer taken");
         }
     });
     Ok(())
+}
+
+fn tokens(wanted: TokenConfig, config: &Config) -> Result<Tokens> {
+    let read = |path: &PathBuf| std::fs::read(path).with_context(|| format!("cannot read {}", path.display()));
+    let ca_pem = config.hub.ca_file.as_ref().map(read).transpose().or_exit(Exit::Usage)?;
+    let tokens = Tokens::new(wanted, ca_pem.as_deref());
+    tokens.map_err(|why| anyhow!("TLS cannot be set up for the token authority: {why}")).or_exit(Exit::Usage)
 }

@@ -105,12 +105,20 @@ pub(super) struct RawController {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawListen {
     /// Address and port on this machine, such as `127.0.0.1:8484`; TLS is a reverse proxy's to add. `POST /hooks/eventgrid?code=SECRET`
-    /// takes Event Grid's deliveries. With it `evidence_ms` is 600000 unless set.
+    /// takes Event Grid's deliveries; with `event_audience` those that bring a token. With it `evidence_ms` is 600000 unless set.
     pub(super) address: Option<At<String>>,
     /// The environment variable that holds the secret. Default: `IOTEDGE_HA_EVENT_SECRET`.
     pub(super) event_secret_env: Option<At<String>>,
     /// A file that holds the secret.
     pub(super) event_secret_file: Option<At<String>>,
+    /// Deliveries bring a bearer token of Microsoft Entra ID for this application: its id or its URI. With it no secret is needed.
+    pub(super) event_audience: Option<At<String>>,
+    /// With `event_audience`: the directory.
+    pub(super) event_tenant: Option<At<String>>,
+    /// With `event_audience`: the application that the token must be issued to. Default: Event Grid, `4962773b-9cdb-44cf-a8bf-237846a00ab7`.
+    pub(super) event_client: Option<At<String>>,
+    /// With `event_audience`: the token authority, for other clouds. Default: `https://login.microsoftonline.com`.
+    pub(super) event_authority: Option<At<String>>,
 }
 
 /// The mass-failure brake.

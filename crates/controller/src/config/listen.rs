@@ -11,22 +11,37 @@ use crate::push::SECRET_LEN_MIN;
 pub struct ListenConfig {
     /// On this machine.
     pub address: SocketAddr,
-    /// Where the secret is that deliveries carry in their address.
-    pub event_secret: SecretPlace,
+    /// Where the secret is that deliveries carry in their address, if they do.
+    pub event_secret: Option<SecretPlace>,
+    /// Which bearer tokens they bring, if they do.
+    pub event_token: Option<TokenConfig>,
+}
+
+/// Which bearer tokens are taken.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct TokenConfig {
+    /// Whom they must be for: the application's id or its URI.
+    pub audience: String,
+    /// The directory.
+    pub tenant: String,
+    /// To which application they must be issued.
+    pub client: String,
+    /// The address of the authority, without a slash at its end.
+    pub authority: String,
 }
 
 impl ListenConfig {
-    /// Reads the secret.
+    /// Reads the secret, if deliveries carry one.
     ///
     /// # Errors
     /// When it is not there, or too short to be one.
-    pub fn secret(&self) -> Result<Secret, SecretMissing> {
-        let text = self.event_secret.read("event secret")?;
+    pub fn secret(&self) -> Result<Option<Secret>, SecretMissing> {
+        let Some(place) = &self.event_secret else { return Ok(None) };
+        let text = place.read("event secret")?;
         if text.len() < SECRET_LEN_MIN {
-            return Err(self
-                .event_secret
-                .missing("event secret", format!("it is shorter than {SECRET_LEN_MIN} characters")));
+            let why = format!("it is shorter than {SECRET_LEN_MIN} characters");
+            return Err(place.missing("event secret", why));
         }
-        Ok(Secret::new(text))
+        Ok(Some(Secret::new(text)))
     }
 }

@@ -474,6 +474,34 @@ fn an_address_with_a_secret_is_refused_and_not_repeated() {
 }
 
 #[test]
+fn deliveries_are_known_by_a_secret_or_by_a_token() {
+    let listen = |text: &str| format!("[controller.listen]\n{text}\n{POOL}");
+    let taken = |text: &str| taken(&listen(text), &[]).controller.listen.expect("an address");
+    let address = "address = \"127.0.0.1:8484\"\n";
+    let secret = SecretPlace::Environment("IOTEDGE_HA_EVENT_SECRET".to_owned());
+    assert_eq!((taken(address).event_secret, taken(address).event_token), (Some(secret), None));
+    let audience = format!("{address}event_audience = \"api://ha\"\n");
+    let both = format!("{audience}event_tenant = \"t\"\nevent_authority = \"https://login.example/\"\n");
+    let found = taken(&both);
+    let token = TokenConfig {
+        audience: "api://ha".to_owned(),
+        tenant: "t".to_owned(),
+        client: "4962773b-9cdb-44cf-a8bf-237846a00ab7".to_owned(),
+        authority: "https://login.example".to_owned(),
+    };
+    assert_eq!((found.event_secret, found.event_token), (None, Some(token)));
+    for (text, reason) in [
+        (audience.as_str(), "event_tenant is missing"),
+        ("event_audience = \"api://ha\"", "no address is given"),
+        (&format!("{address}event_tenant = \"t\""), "not whom they are for"),
+        (&both.replace("https:", "http:"), "is no address of an authority"),
+    ] {
+        let said = said(&listen(text), &[]);
+        assert!(said.contains(reason) && said.contains("hint:"), "{text}: {said}");
+    }
+}
+
+#[test]
 fn children_are_listed_or_discovered() {
     let parents = |text: &str| taken(&format!("{POOL}[pool.parents]\n{text}\n"), &[]).pools[0].parents.clone();
     let listed = Some(ParentsConfig::Listed(vec!["leaf-1".to_owned(), "leaf-2".to_owned()]));

@@ -74,7 +74,7 @@ impl EventGrid {
             }
         };
         let body = notice.wrap(described.schema, &self.settings.topic).to_string();
-        match request.body(body).send().await {
+        match self.with_token(request, described).body(body).send().await {
             Err(e) => (Outcome::again(Duration::ZERO), Some(cause(e))),
             Ok(answer) => match answer.status().as_u16() {
                 200..=204 => (Outcome::Delivered, None),

@@ -40,7 +40,7 @@ impl EventGrid {
         };
         let asked = match subscription.schema {
             Schema::EventGrid => self.ask_event_grid(client, subscription, code).await,
-            Schema::CloudEvents => ask_cloud_events(client, subscription).await,
+            Schema::CloudEvents => self.ask_cloud_events(client, subscription).await,
         };
         asked.unwrap_or_else(|e| Answer::Failed(cause(e)))
     }
@@ -85,7 +85,7 @@ impl EventGrid {
             .header("aeg-subscription-name", subscription.name.to_ascii_uppercase())
             .header("aeg-delivery-count", "0")
             .json(&body);
-        let mut response = request.send().await?;
+        let mut response = self.with_token(request, subscription).send().await?;
         if response.status() != StatusCode::OK {
             return Ok(Answer::Failed(format!("it answered {}; 200 is expected", response.status())));
         }
@@ -102,21 +102,26 @@ impl EventGrid {
             None => Answer::Later,
         })
     }
-}
 
-async fn ask_cloud_events(client: &reqwest::Client, subscription: &EventSubscription) -> reqwest::Result<Answer> {
-    let request = client.request(Method::OPTIONS, &subscription.url).timeout(ANSWER_WITHIN);
-    let response = request.header("webhook-request-origin", ORIGIN).send().await?;
-    if response.status() != StatusCode::OK {
-        return Ok(Answer::Failed(format!("it answered {} to OPTIONS; 200 is expected", response.status())));
+    async fn ask_cloud_events(
+        &self,
+        client: &reqwest::Client,
+        subscription: &EventSubscription,
+    ) -> reqwest::Result<Answer> {
+        let request = client.request(Method::OPTIONS, &subscription.url).timeout(ANSWER_WITHIN);
+        let request = request.header("webhook-request-origin", ORIGIN);
+        let response = self.with_token(request, subscription).send().await?;
+        if response.status() != StatusCode::OK {
+            return Ok(Answer::Failed(format!("it answered {} to OPTIONS; 200 is expected", response.status())));
+        }
+        let allowed = response.headers().get("webhook-allowed-origin").and_then(|value| value.to_str().ok());
+        Ok(match allowed {
+            Some("*") => Answer::Agreed,
+            Some(origin) if origin.eq_ignore_ascii_case(ORIGIN) => Answer::Agreed,
+            Some(_) => Answer::Failed(format!("WebHook-Allowed-Origin does not name {ORIGIN}")),
+            None => Answer::Failed("it did not answer with WebHook-Allowed-Origin".to_owned()),
+        })
     }
-    let allowed = response.headers().get("webhook-allowed-origin").and_then(|value| value.to_str().ok());
-    Ok(match allowed {
-        Some("*") => Answer::Agreed,
-        Some(origin) if origin.eq_ignore_ascii_case(ORIGIN) => Answer::Agreed,
-        Some(_) => Answer::Failed(format!("WebHook-Allowed-Origin does not name {ORIGIN}")),
-        None => Answer::Failed("it did not answer with WebHook-Allowed-Origin".to_owned()),
-    })
 }
 
 /// The innermost reason says most; urls may hold secrets and are left out.

@@ -30,6 +30,9 @@ pub struct EventSubscription {
     /// Types such as `Microsoft.Devices.DeviceConnected`; none means all.
     #[serde(default)]
     pub types: Vec<String>,
+    /// Whom deliveries bring a bearer token for, of the emulator's own authority: an application's id or its URI. None means no token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audience: Option<String>,
 }
 
 impl EventSubscription {
@@ -153,6 +156,7 @@ impl Subscription {
             "url": self.described.url,
             "schema": self.described.schema,
             "types": self.described.types,
+            "audience": self.described.audience,
             "state": inner.state.name(),
             "waiting": inner.lanes.waiting(),
             "delivered": inner.lanes.delivered,

@@ -23,7 +23,13 @@ async fn hub() -> Running {
 }
 
 fn subscription(url: &str) -> EventSubscription {
-    EventSubscription { name: "sub-1".into(), url: url.into(), schema: Schema::EventGrid, types: Vec::new() }
+    EventSubscription {
+        name: "sub-1".into(),
+        url: url.into(),
+        schema: Schema::EventGrid,
+        types: Vec::new(),
+        audience: None,
+    }
 }
 
 async fn subscribe(backend: &Backend, name: &str, body: Value) -> super::backend::Answer {

@@ -18,6 +18,10 @@ pub(super) struct Args {
     #[arg(long = "webhook", value_name = "URL")]
     webhooks: Vec<String>,
 
+    /// Post to --webhook with a bearer token for this application, of the emulator's own authority, as Event Grid does with one of Entra ID
+    #[arg(long, value_name = "ID|URI", requires = "webhooks")]
+    webhook_audience: Option<String>,
+
     /// Read event subscriptions from this JSON file: [{"name": "…", "url": "…", "schema": "cloud_events", "types": […]}]
     #[arg(long, value_name = "FILE")]
     event_subscriptions: Option<PathBuf>,
@@ -65,7 +69,8 @@ impl Args {
         };
         for (n, url) in self.webhooks.into_iter().enumerate() {
             let name = format!("webhook-{}", n + 1);
-            subscriptions.push(EventSubscription { name, url, schema: Schema::EventGrid, types: Vec::new() });
+            let audience = self.webhook_audience.clone();
+            subscriptions.push(EventSubscription { name, url, schema: Schema::EventGrid, types: Vec::new(), audience });
         }
         options.events = EventOptions {
             subscriptions,
