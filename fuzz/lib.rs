@@ -70,7 +70,7 @@ impl World {
 
 /// An authority whose good token has long expired.
 fn authority() -> Authority {
-    let keys = include_str!("../crates/emulator/src/access/testdata/jwks.json");
+    let keys = include_str!("../crates/jwt/testdata/jwks.json");
     Authority::new("https://sts.windows.net/11111111-2222-3333-4444-555555555555/", keys).expect("keys")
 }
 
