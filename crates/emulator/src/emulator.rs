@@ -41,7 +41,6 @@ impl Emulator {
     pub async fn start(options: Options) -> Result<Running, Error> {
         prepare(&options)?;
         let steps = options.faults_script.as_deref().map(script::read).transpose()?.unwrap_or_default();
-        let recorder = options.record.as_deref().map(Recorder::open).transpose()?;
         let mut dice = Dice::new(options.random_seed.unwrap_or_else(rand::random));
         let secrets = Secrets::take(keys_dir(&options), &mut dice)?;
         let identity = tls::identity(keys_dir(&options), options.bind, &options.host_names)?;
@@ -68,12 +67,7 @@ impl Emulator {
         // Tells of the identities that were made before there was anybody to listen.
         shell.act(|_, _| ());
         let control_token = options.control_token.clone().unwrap_or(secrets.control_token);
-        let app = App {
-            shell: Arc::clone(&shell),
-            control_token: control_token.clone().into(),
-            recorder: recorder.map(Arc::new),
-            stop: stop.clone(),
-        };
+        let app = app(&options, &shell, &control_token, &stop)?;
         let signpost = Signpost {
             names: identity.names,
             authority: authority_place(ca_file.as_deref()),
@@ -151,6 +145,11 @@ fn access(options: &Options, policies: Policies, token_key: &str) -> Result<Acce
     let issuer = Issuer::from_key(token_key).map_err(Error::Option)?;
     let access = Access::new(policies, &names(options), options.entra.clone(), issuer);
     Ok(access.with_authorities(Authorities::read(&options.device_authorities)?))
+}
+
+fn app(options: &Options, shell: &Arc<Shell>, control_token: &str, stop: &CancellationToken) -> Result<App, Error> {
+    let recorder = options.record.as_deref().map(Recorder::open).transpose()?.map(Arc::new);
+    Ok(App { shell: Arc::clone(shell), control_token: control_token.into(), recorder, stop: stop.clone() })
 }
 
 fn door(
