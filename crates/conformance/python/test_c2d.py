@@ -43,6 +43,33 @@ class Messages(unittest.TestCase):
                     # The SDK acknowledges by itself.
                     hub.eventually("done", lambda: self.registry.get_device(device).cloud_to_device_message_count == 0)
 
+    def test_what_became_of_messages(self):
+        device, manager = hub.make_device(), IoTHubHttpRuntimeManager.from_connection_string(hub.SERVICE)
+        receive = manager.protocol.cloud_to_device_messages.receive_feedback_notification
+
+        def told():
+            # The SDK's own call gives nothing back; what it is made of gives the answer when asked for it.
+            response = receive(raw=True).response
+            return response if response.status_code == 200 else None
+
+        send(device, "hello", iothub_messageid="m-2", iothub_ack="full")
+        with client(device) as owner:
+            owner.on_message_received = lambda message: None
+            owner.connect()
+            response = hub.eventually("feedback", told)
+        (record,) = response.json()
+        self.assertEqual((record["originalMessageId"], record["statusCode"], record["deviceId"]), ("m-2", "Success", device))
+        self.assertEqual(record["deviceGenerationId"], self.registry.get_device(device).generation_id)
+        self.assertIsNone(told())
+        manager.abandon_feedback_notification(response.headers["ETag"].strip('"'))
+        again = hub.eventually("it is back", told)
+        self.assertEqual(again.json(), [record])
+        lock = again.headers["ETag"].strip('"')
+        manager.complete_feedback_notification(lock)
+        self.assertIsNone(manager.receive_feedback_notification())
+        with hub.refused(self, 412, "DeviceMessageLockLost"):
+            manager.complete_feedback_notification(lock)
+
     def test_what_waits_can_be_purged(self):
         device = hub.make_device()
         for number in range(3):

@@ -37,7 +37,7 @@ use serde_json::Value;
 
 pub use body::{DeviceBody, ModuleBody};
 pub use bulk::BulkOutcome;
-pub use c2d::{Ack, CloudMessage, Received, Settlement};
+pub use c2d::{Ack, CloudMessage, FEEDBACK, Received, Settlement};
 pub use dice::Dice;
 pub use evaluation::Evaluated;
 pub use event::{Event, Happening, Kind, Telemetry};
@@ -67,6 +67,8 @@ pub struct Hub {
     kept: BTreeMap<Id, Subscriptions>,
     index: Index,
     jobs: Jobs,
+    /// What became of cloud-to-device messages. It ends with the process.
+    feedback: c2d::Feedback,
     settings: Settings,
     beside: BTreeMap<String, Value>,
     dice: Dice,
@@ -172,6 +174,7 @@ impl Hub {
             kept: BTreeMap::new(),
             index: Index::new(index_lag),
             jobs: Jobs::default(),
+            feedback: c2d::Feedback::default(),
             settings: Settings::default(),
             beside: BTreeMap::new(),
             dice,

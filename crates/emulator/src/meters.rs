@@ -81,6 +81,8 @@ pub enum Meter {
     CloudMessagesCompleted,
     /// Cloud-to-device messages dropped: too old, rejected, or delivered too often.
     CloudMessagesLost,
+    /// Calls for, or about, feedback on cloud-to-device messages.
+    Feedback,
     /// Packets dropped by a fault.
     Dropped,
 }

@@ -21,6 +21,7 @@ pub const DEVIATIONS: &[(&str, Evidence)] = &[
     ("Twin.configurations: not described", Evidence::Recorded),
     ("Twin.modelId: not described", Evidence::Docs),
     ("ConfigurationQueriesTestResponse.targetConditionError: null", Evidence::Ours),
+    ("GET /messages/serviceBound/feedback: a body", Evidence::Docs),
     ("PurgeMessageQueueResult.moduleId: null", Evidence::Docs),
     ("SymmetricKey.primaryKey: null", Evidence::Docs),
     ("SymmetricKey.secondaryKey: null", Evidence::Docs),

@@ -81,6 +81,7 @@ pub(super) fn actions(method: &str, path: &[&str]) -> &'static [&'static str] {
         ("POST", ["devices", "query"]) => &["twins/read"],
         ("POST", ["devices", _, "applyConfigurationContent"]) => &["configurations/applyToEdgeDevice/action"],
         ("DELETE", ["devices", _, "commands"]) => &["cloudToDeviceMessages/queue/purge/action"],
+        (_, ["messages", "serviceBound", "feedback", ..]) => &["cloudToDeviceMessages/feedback/action"],
         ("POST", ["devices", .., "messages", "deviceBound"]) => &["cloudToDeviceMessages/send/action"],
         ("GET", ["devices", ..]) => &["devices/read"],
         ("PUT", ["devices", ..]) => &["devices/write"],
@@ -126,6 +127,7 @@ mod tests {
             ("PUT", "jobs/v2/j", &[All]),
             ("GET", "statistics/devices", &[All, Read]),
             ("DELETE", "devices/a/commands", &[All]),
+            ("GET", "messages/serviceBound/feedback", &[All]),
             ("PUT", "something/new", &[All]),
         ] {
             let path: Vec<&str> = path.split('/').collect();

@@ -4,15 +4,18 @@
 //! abandoned, when its connection ends. One that came back too often, or is too old, is dropped. A lock of an HTTPS
 //! receiver lasts a minute; one of an MQTT connection as long as the connection, for it cannot be sent a message twice.
 
+mod feedback;
 mod message;
 mod queue;
 
 use ha_wire::topics::ToDevice;
 use jiff::{SignedDuration, Timestamp};
 
+pub use feedback::FEEDBACK;
+pub(super) use feedback::Feedback;
 pub use message::{Ack, CloudMessage};
 pub(super) use queue::Queue;
-use queue::{Locked, Lost};
+use queue::{Fate, Gone, Locked};
 
 use super::refusal::{Code, Refusal};
 use super::{Effect, Hub, Id, Session};
@@ -87,22 +90,15 @@ impl Hub {
         settlement: Settlement,
         now: Timestamp,
     ) -> Result<(), Refusal> {
-        let lock_lost = || Refusal::new(Code::DeviceMessageLockLost, "the lock has run out or was never there");
         let sequence = self.queue_of(device)?.locked_by(lock_token).ok_or_else(lock_lost)?;
         let most = self.settings.message_deliveries_max;
         let queue = self.queue_of(device)?;
-        let lost = match settlement {
-            Settlement::Complete => {
-                queue.remove(sequence);
-                None
-            }
-            Settlement::Reject => queue.remove(sequence).then_some(Lost { sequence, reason: "rejected" }),
+        let gone = match settlement {
+            Settlement::Complete => queue.take(sequence, Fate::Success),
+            Settlement::Reject => queue.take(sequence, Fate::Rejected),
             Settlement::Abandon => queue.release(sequence, most),
         };
-        if settlement == Settlement::Complete {
-            self.effects.push(Effect::MessageCompleted { id: Id::device(device) });
-        }
-        self.note_lost(device, lost);
+        self.note_gone(device, gone, now);
         self.mail_moved(device, now);
         Ok(())
     }
@@ -112,16 +108,19 @@ impl Hub {
         let Ok(queue) = self.queue_of(device) else {
             return;
         };
-        if queue.is_locked_for(sequence, session) && queue.remove(sequence) {
-            self.effects.push(Effect::MessageCompleted { id: Id::device(device) });
+        if queue.is_locked_for(sequence, session) {
+            let gone = queue.take(sequence, Fate::Success);
+            self.note_gone(device, gone, now);
             self.mail_moved(device, now);
         }
     }
 
     /// `DELETE /devices/{id}/commands`: drops everything that waits; answers with how many.
     pub fn purge_messages(&mut self, device: &str, now: Timestamp) -> Result<usize, Refusal> {
-        let purged = self.queue_of(device)?.clear();
+        let gone = self.queue_of(device)?.clear();
+        let purged = gone.len();
         if purged > 0 {
+            self.note_gone(device, gone, now);
             self.mail_moved(device, now);
         }
         Ok(purged)
@@ -138,8 +137,8 @@ impl Hub {
         let late: Vec<String> = self.devices.iter().filter_map(late).collect();
         let most = self.settings.message_deliveries_max;
         for device in late {
-            let lost = self.queue_of(&device).map(|queue| queue.pass_time(most, now)).unwrap_or_default();
-            self.note_lost(&device, lost);
+            let gone = self.queue_of(&device).map(|queue| queue.pass_time(most, now)).unwrap_or_default();
+            self.note_gone(&device, gone, now);
             self.mail_moved(&device, now);
         }
         self.mail_due = self.devices.values().filter_map(|device| device.mail.due()).min();
@@ -153,16 +152,17 @@ impl Hub {
         let Some(found) = self.devices.get_mut(device) else {
             return;
         };
+        let mut gone = Vec::new();
         for Locked { sequence, message, expires } in found.mail.lock_all(session, now) {
             let properties = message.bag(device, expires);
             let topic = ToDevice::Message { device: device.to_owned(), properties }.to_string();
             let receipt = (qos > 0).then_some(sequence);
             self.effects.push(Effect::Message { session, topic, payload: message.body, receipt });
             if receipt.is_none() {
-                found.mail.remove(sequence);
-                self.effects.push(Effect::MessageCompleted { id: Id::device(device) });
+                gone.extend(found.mail.take(sequence, Fate::Success));
             }
         }
+        self.note_gone(device, gone, now);
     }
 
     /// Puts back what a connection that has ended had not acknowledged.
@@ -175,8 +175,8 @@ impl Hub {
             return;
         };
         if !queue.is_empty() {
-            let lost = queue.release_all(session, most);
-            self.note_lost(&id.device, lost);
+            let gone = queue.release_all(session, most);
+            self.note_gone(&id.device, gone, now);
             self.mail_moved(&id.device, now);
         }
     }
@@ -198,11 +198,25 @@ impl Hub {
         self.changed(&Id::device(device), now);
     }
 
-    fn note_lost(&mut self, device: &str, lost: impl IntoIterator<Item = Lost>) {
-        for Lost { sequence, reason } in lost {
-            self.effects.push(Effect::MessageLost { id: Id::device(device), sequence, reason });
+    fn note_gone(&mut self, device: &str, gone: impl IntoIterator<Item = Gone>, now: Timestamp) {
+        let id = Id::device(device);
+        for gone in gone {
+            self.note_feedback(device, &gone, now);
+            let lost = |reason| Effect::MessageLost { id: id.clone(), sequence: gone.sequence, reason };
+            self.effects.extend(match gone.fate {
+                Fate::Success => Some(Effect::MessageCompleted { id: id.clone() }),
+                Fate::Rejected => Some(lost("rejected")),
+                Fate::Expired => Some(lost("expired")),
+                Fate::DeliveredTooOften => Some(lost("delivered too often")),
+                // Whoever purged has been told how many there were.
+                Fate::Purged => None,
+            });
         }
     }
+}
+
+fn lock_lost() -> Refusal {
+    Refusal::new(Code::DeviceMessageLockLost, "the lock has run out or was never there")
 }
 
 fn uuid_from(dice: &mut super::Dice) -> String {

@@ -1,7 +1,7 @@
 //! Cloud-to-device messages over HTTPS: devices receive and settle them; whoever has the control token sends them, for
-//! the real hub's way to send one is AMQP.
+//! the real hub's way to send one is AMQP; back ends learn what became of them.
 
-use axum::http::header::ETAG;
+use axum::http::header::{CONTENT_TYPE, ETAG};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::Response;
 use jiff::Timestamp;
@@ -10,7 +10,8 @@ use serde_json::json;
 use super::answer::{no_content, ok, refused};
 use super::call::Call;
 use super::metering::throttled;
-use crate::hub::{Ack, CloudMessage, Expect, Received, Refusal, Settlement, print_time};
+use super::service::{Outcome, unknown};
+use crate::hub::{Ack, CloudMessage, Expect, FEEDBACK, Hub, Received, Refusal, Settlement, print_time};
 use crate::meters::Meter;
 use crate::shell::Shell;
 use crate::throttle::{Lane, Turn};
@@ -38,7 +39,24 @@ pub(super) fn receive(shell: &Shell, device: &str) -> Result<Response, Refusal> 
         return Ok(no_content());
     };
     shell.meters.count(Meter::CloudMessagesDelivered);
-    Ok(answer(device, received))
+    Ok(answer(&format!("/devices/{device}/messages/deviceBound"), received))
+}
+
+/// `GET /messages/serviceBound/feedback`, `DELETE …/{lock}` and `POST …/{lock}/abandon`
+pub(super) fn feedback(hub: &mut Hub, call: &Call, rest: &[&str], now: Timestamp) -> Outcome {
+    match (call.method.as_str(), rest) {
+        ("GET", []) => {
+            let Some(received) = hub.receive_feedback(now) else {
+                return Ok(no_content());
+            };
+            let mut response = answer("/messages/serviceBound/feedback", received);
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(FEEDBACK));
+            Ok(response)
+        }
+        ("DELETE", [lock]) => hub.settle_feedback(lock, Settlement::Complete, now).map(|()| no_content()),
+        ("POST", [lock, "abandon"]) => hub.settle_feedback(lock, Settlement::Abandon, now).map(|()| no_content()),
+        _ => Err(unknown()),
+    }
 }
 
 /// Completes, rejects or abandons a message. `If-Match`, where given, must say the same as the path.
@@ -82,7 +100,7 @@ fn read(call: &Call) -> Result<CloudMessage, Refusal> {
     })
 }
 
-fn answer(device: &str, received: Received) -> Response {
+fn answer(to: &str, received: Received) -> Response {
     let message = received.message;
     let mut response = Response::new(message.body.into());
     let headers = response.headers_mut();
@@ -90,7 +108,7 @@ fn answer(device: &str, received: Received) -> Response {
     put(headers, "iothub-enqueuedtime", &print_time(received.enqueued));
     put(headers, "iothub-expiry", &print_time(received.expires));
     put(headers, "iothub-deliverycount", &received.deliveries.to_string());
-    put(headers, "iothub-to", &format!("/devices/{device}/messages/deviceBound"));
+    put(headers, "iothub-to", to);
     let texts = [
         ("iothub-messageid", message.message_id),
         ("iothub-correlationid", message.correlation_id),

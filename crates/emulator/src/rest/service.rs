@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::answer::{coded, no_content, ok, refused, shown};
 use super::call::Call;
 use super::query::query;
-use super::{digital_twin, jobs, metering, methods};
+use super::{bound, digital_twin, jobs, metering, methods};
 use crate::access::{Caller, Denied, Right};
 use crate::hub::{Code, DeviceBody, Hub, Id, ModuleBody, Refusal};
 use crate::meters::Meter;
@@ -96,7 +96,7 @@ fn as_seen_by(caller: Caller, refusal: Refusal, path: &[&str]) -> Refusal {
 
 /// What kind of operation a path is, and the right it takes.
 fn kind(method: &str, path: &[&str]) -> Option<(Meter, Right)> {
-    use Meter::{Configurations, Jobs, Methods, Queries, Statistics};
+    use Meter::{Configurations, Feedback, Jobs, Methods, Queries, Statistics};
     use Meter::{RegistryReads, RegistryWrites, TwinReads, TwinWrites};
     use Right::{RegistryRead, RegistryWrite, ServiceConnect};
     Some(match (method, path) {
@@ -112,6 +112,7 @@ fn kind(method: &str, path: &[&str]) -> Option<(Meter, Right)> {
         (_, ["configurations", ..]) => (Configurations, ServiceConnect),
         (_, ["jobs", "v2", ..]) => (Jobs, ServiceConnect),
         ("GET", ["jobs"]) | (_, ["jobs", _]) => (Jobs, RegistryWrite),
+        (_, ["messages", "serviceBound", "feedback", ..]) => (Feedback, ServiceConnect),
         ("DELETE", ["devices", _, "commands"]) => (RegistryWrites, ServiceConnect),
         ("GET", ["devices", ..]) => (RegistryReads, RegistryRead),
         (_, ["devices", ..]) => (RegistryWrites, RegistryWrite),
@@ -128,6 +129,7 @@ fn dispatch(hub: &mut Hub, call: &Call, path: &[&str], now: Timestamp) -> Outcom
         ["digitaltwins", device] => digital_twin::digital_twin(hub, call, device, now),
         ["configurations", ..] => configurations(hub, call, path, now),
         ["jobs", "v2", ..] => jobs::jobs(hub, call, path, now),
+        ["messages", "serviceBound", "feedback", rest @ ..] => bound::feedback(hub, call, rest, now),
         ["statistics", "devices"] => Ok(ok(&hub.device_statistics())),
         ["statistics", "service"] => Ok(ok(&hub.service_statistics())),
         _ => Err(unknown()),

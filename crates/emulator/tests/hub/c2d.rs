@@ -7,11 +7,13 @@ use iotedge_ha_emulator::meters::Meter;
 use iotedge_ha_emulator::{Emulator, Options, Seed};
 use mqtt_protocol_core::mqtt::packet::Qos;
 use reqwest::{Method, StatusCode};
+use serde_json::json;
 
 use crate::backend::Backend;
 use crate::device::{Device, Login};
 use crate::{eventually, hub};
 
+const FEEDBACK: &str = "/messages/serviceBound/feedback";
 const FILTER: &str = "devices/leaf/messages/devicebound/#";
 
 fn text(body: &str) -> CloudMessage {
@@ -75,7 +77,9 @@ async fn a_device_receives_and_settles_over_https() {
     let (backend, leaf) = (Backend::new(&hub), Backend::device(&hub, "leaf"));
     let path = "/devices/leaf/messages/deviceBound";
     assert_eq!(leaf.get(path).await.status, StatusCode::NO_CONTENT);
-    let sent = backend.send_to_device("leaf", &[("iothub-app-level", "3"), ("iothub-messageid", "m1")], "hi").await;
+    let sent = backend
+        .send_to_device("leaf", &[("iothub-app-level", "3"), ("iothub-messageid", "m1"), ("iothub-ack", "full")], "hi")
+        .await;
     assert_eq!((sent.status, sent.body["sequenceNumber"].clone()), (StatusCode::OK, 1.into()));
     let refused = backend.send_to_device("nobody", &[], "hi").await;
     assert_eq!(refused.error_code(), "DeviceNotFound");
@@ -103,6 +107,19 @@ async fn a_device_receives_and_settles_over_https() {
     let late = settle(Method::DELETE, format!("{path}/{lock}"), &lock).await;
     assert_eq!((late.status, late.error_code()), (StatusCode::PRECONDITION_FAILED, "DeviceMessageLockLost"));
     assert_eq!(hub.meters().read(Meter::CloudMessagesLost), 1);
+    let told = backend.get(FEEDBACK).await;
+    assert_eq!(told.header("content-type"), Some("application/vnd.microsoft.iothub.feedback.json"));
+    let record = told.body[0].as_object().expect("a record");
+    assert_eq!(
+        [&record["originalMessageId"], &record["deviceId"], &record["statusCode"]],
+        [&json!("m1"), &json!("leaf"), &json!("Rejected")]
+    );
+    assert_eq!(record["deviceGenerationId"], backend.get("/devices/leaf").await.body["generationId"]);
+    let lock = told.header("etag").expect("a lock").trim_matches('"').to_owned();
+    let done = backend.call(Method::DELETE, &format!("{FEEDBACK}/{lock}"), None, None).await;
+    assert_eq!(done.status, StatusCode::NO_CONTENT);
+    assert_eq!(backend.get(FEEDBACK).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(Backend::with_policy(&hub, "registryRead").get(FEEDBACK).await.status, StatusCode::UNAUTHORIZED);
     let foreign = leaf.get("/devices/edge-a/messages/deviceBound").await;
     assert_eq!(foreign.status, StatusCode::UNAUTHORIZED);
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::hub::time;
 
-/// A message for a device. Feedback is asked for in `ack`, and passed on; the emulator gives none.
+/// A message for a device. Feedback is asked for in `ack`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CloudMessage {
@@ -62,6 +62,16 @@ impl Ack {
             Self::Positive => "positive",
             Self::Negative => "negative",
             Self::Full => "full",
+        }
+    }
+
+    /// Whether feedback is wanted of a message that was completed, or of one that was not.
+    pub(super) fn asks_for(self, completed: bool) -> bool {
+        match self {
+            Self::None => false,
+            Self::Positive => completed,
+            Self::Negative => !completed,
+            Self::Full => true,
         }
     }
 

@@ -39,11 +39,35 @@ pub(super) struct Locked {
     pub(super) expires: Timestamp,
 }
 
-/// A message that nobody will get.
+/// A message that waits no more.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Lost {
+pub(super) struct Gone {
     pub(super) sequence: u64,
-    pub(super) reason: &'static str,
+    pub(super) message: CloudMessage,
+    pub(super) fate: Fate,
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    Success,
+    Rejected,
+    Expired,
+    DeliveredTooOften,
+    Purged,
+}
+
+impl Fate {
+    /// As feedback calls it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Success => "Success",
+            Self::Rejected => "Rejected",
+            Self::Expired => "Expired",
+            Self::DeliveredTooOften => "DeliveryCountExceeded",
+            Self::Purged => "Purged",
+        }
+    }
 }
 
 impl Queue {
@@ -117,46 +141,45 @@ impl Queue {
         self.entries.iter().any(|entry| entry.sequence == sequence && entry.lock == locked)
     }
 
-    pub(super) fn remove(&mut self, sequence: u64) -> bool {
-        let before = self.entries.len();
-        self.entries.retain(|entry| entry.sequence != sequence);
-        self.entries.len() < before
+    /// Whether there is something to lock.
+    pub(super) fn has_waiting(&self, now: Timestamp) -> bool {
+        self.entries.iter().any(|entry| entry.waits(now))
+    }
+
+    pub(super) fn take(&mut self, sequence: u64, fate: Fate) -> Option<Gone> {
+        let at = self.entries.iter().position(|entry| entry.sequence == sequence)?;
+        Some(self.entries.remove(at).gone(fate))
     }
 
     /// Puts one back to its place, unless it has been delivered `most` times.
-    pub(super) fn release(&mut self, sequence: u64, most: u32) -> Option<Lost> {
+    pub(super) fn release(&mut self, sequence: u64, most: u32) -> Option<Gone> {
         let entry = self.entries.iter_mut().find(|entry| entry.sequence == sequence)?;
         entry.lock = None;
         if entry.deliveries < most {
             return None;
         }
-        self.remove(sequence);
-        Some(Lost { sequence, reason: "delivered too often" })
+        self.take(sequence, Fate::DeliveredTooOften)
     }
 
     /// Puts everything back that a connection had locked.
-    pub(super) fn release_all(&mut self, session: Session, most: u32) -> Vec<Lost> {
+    pub(super) fn release_all(&mut self, session: Session, most: u32) -> Vec<Gone> {
         self.release_where(most, |lock| *lock == Lock::Connection(session))
     }
 
     /// Ends locks whose time is over, then drops what is too old.
-    pub(super) fn pass_time(&mut self, most: u32, now: Timestamp) -> Vec<Lost> {
-        let mut lost = self.release_where(most, |lock| matches!(lock, Lock::Receiver { until, .. } if *until <= now));
-        self.entries.retain(|entry| {
-            let keep = entry.lock.is_some() || now < entry.expires;
-            if !keep {
-                lost.push(Lost { sequence: entry.sequence, reason: "expired" });
-            }
-            keep
-        });
-        lost
+    pub(super) fn pass_time(&mut self, most: u32, now: Timestamp) -> Vec<Gone> {
+        let mut gone = self.release_where(most, |lock| matches!(lock, Lock::Receiver { until, .. } if *until <= now));
+        let expired = self.entries.extract_if(.., |entry| entry.lock.is_none() && entry.expires <= now);
+        gone.extend(expired.map(|entry| entry.gone(Fate::Expired)));
+        gone
     }
 
-    pub(super) fn clear(&mut self) -> usize {
-        std::mem::take(&mut self.entries).len()
+    /// Takes out everything, delivered or not.
+    pub(super) fn clear(&mut self) -> Vec<Gone> {
+        self.entries.drain(..).map(|entry| entry.gone(Fate::Purged)).collect()
     }
 
-    fn release_where(&mut self, most: u32, which: impl Fn(&Lock) -> bool) -> Vec<Lost> {
+    fn release_where(&mut self, most: u32, which: impl Fn(&Lock) -> bool) -> Vec<Gone> {
         let due = self.entries.iter().filter(|entry| entry.lock.as_ref().is_some_and(&which));
         let due: Vec<u64> = due.map(|entry| entry.sequence).collect();
         due.into_iter().filter_map(|sequence| self.release(sequence, most)).collect()
@@ -164,6 +187,10 @@ impl Queue {
 }
 
 impl Entry {
+    fn gone(self, fate: Fate) -> Gone {
+        Gone { sequence: self.sequence, message: self.message, fate }
+    }
+
     fn waits(&self, now: Timestamp) -> bool {
         self.lock.is_none() && now < self.expires
     }

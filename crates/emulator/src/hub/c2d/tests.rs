@@ -125,6 +125,51 @@ fn a_receiver_settles_by_its_lock() {
     assert!(hub.settle_message(DEVICE, &again.lock_token, Settlement::Abandon, at(60)).is_ok());
 }
 
+/// `id: status` of each record of the next feedback message, and its lock.
+fn feedback(hub: &mut Hub, now: Timestamp) -> Option<(Vec<String>, String)> {
+    let received = hub.receive_feedback(now)?;
+    let records: Vec<serde_json::Value> = serde_json::from_slice(&received.message.body).expect("JSON");
+    let text = |record: &serde_json::Value, name: &str| record[name].as_str().expect("text").to_owned();
+    let line = |record| format!("{}: {}", text(record, "originalMessageId"), text(record, "statusCode"));
+    Some((records.iter().map(line).collect(), received.lock_token))
+}
+
+#[test]
+fn whoever_asks_learns_what_became_of_a_message() {
+    let mut hub = hub();
+    for (id, ack) in
+        [("n", Ack::Negative), ("p", Ack::Positive), ("f", Ack::Full), ("0", Ack::None), ("q", Ack::Positive)]
+    {
+        let message = CloudMessage { message_id: Some(id.into()), ack: Some(ack), ..text("x") };
+        hub.send_message(DEVICE, message, at(0)).expect("queued");
+    }
+    assert_eq!(feedback(&mut hub, at(0)), None);
+    for settlement in [Settlement::Reject, Settlement::Complete, Settlement::Reject, Settlement::Complete] {
+        let received = hub.receive_message(DEVICE, at(1)).expect("a device").expect("a message");
+        hub.settle_message(DEVICE, &received.lock_token, settlement, at(1)).expect("settled");
+    }
+    let (told, lock) = feedback(&mut hub, at(2)).expect("feedback");
+    assert_eq!(told, ["n: Rejected", "p: Success", "f: Rejected"]);
+    assert_eq!(feedback(&mut hub, at(2)), None, "it is locked");
+    hub.settle_feedback(&lock, Settlement::Abandon, at(3)).expect("back");
+    let (again, _) = feedback(&mut hub, at(3)).expect("feedback");
+    assert_eq!(again, told);
+    // The lock lasts a minute.
+    let (again, lock) = feedback(&mut hub, at(63)).expect("feedback");
+    assert_eq!(again, told);
+    hub.settle_feedback(&lock, Settlement::Complete, at(64)).expect("done");
+    assert_eq!(
+        hub.settle_feedback(&lock, Settlement::Complete, at(64)).expect_err("gone").code,
+        Code::DeviceMessageLockLost
+    );
+    let full = |id: &str| CloudMessage { message_id: Some(id.into()), ack: Some(Ack::Full), ..text("x") };
+    hub.send_message(DEVICE, full("old"), at(100)).expect("queued");
+    hub.wake(at(3700));
+    hub.send_message(DEVICE, full("purged"), at(3700)).expect("queued");
+    hub.purge_messages(DEVICE, at(3700)).expect("purged");
+    assert_eq!(feedback(&mut hub, at(3700)).expect("feedback").0, ["old: Expired", "purged: Purged"]);
+}
+
 #[test]
 fn time_ends_locks_and_messages() {
     let mut hub = hub();
