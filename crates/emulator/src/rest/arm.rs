@@ -26,10 +26,10 @@ pub(super) fn is_ours(path: &[&str]) -> bool {
 
 /// Carries out a call under `/subscriptions/`.
 pub(super) fn arm(shell: &Shell, call: &Call) -> Response {
-    let now = shell.clock.now();
-    if let Err(problem) = admit(shell, call, now) {
-        return problem.response();
+    if let Some(turned_away) = turn_away(shell, call) {
+        return turned_away;
     }
+    let now = shell.clock.now();
     let path: Vec<String> = call.segments.iter().map(|segment| segment.to_ascii_lowercase()).collect();
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     let response = dispatch(shell, call, &path, now).unwrap_or_else(Problem::response);
@@ -77,7 +77,12 @@ impl Problem {
 
 type Outcome = Result<Response, Problem>;
 
-fn admit(shell: &Shell, call: &Call, now: Timestamp) -> Result<(), Problem> {
+/// What a caller is told whose bearer token does not allow the call.
+pub(super) fn turn_away(shell: &Shell, call: &Call) -> Option<Response> {
+    check(shell, call, shell.clock.now()).err().map(Problem::response)
+}
+
+fn check(shell: &Shell, call: &Call, now: Timestamp) -> Result<(), Problem> {
     let bearer = shell.access().check_bearer(call.header("authorization"), Audience::Management, now);
     let bearer = bearer.map_err(|denied| {
         shell.meters.count(Meter::Unauthorized);

@@ -1,14 +1,17 @@
 //! A request, read once: path segments, query, headers, body.
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes, HttpBody as _};
 use axum::extract::Request;
 use axum::http::{HeaderMap, Method};
+use futures_util::StreamExt as _;
 use serde_json::Value;
 
 use crate::hub::{Code, Expect, Refusal};
 
 /// The longest body: a bulk call or a configuration.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
+/// The longest body that is read before its sender's credentials are looked at.
+const STRANGERS_BODY_BYTES_MAX: u64 = 64 * 1024;
 const SEGMENTS_MAX: usize = 12;
 
 /// A request taken apart.
@@ -22,12 +25,9 @@ pub(super) struct Call {
 }
 
 impl Call {
-    /// Reads the whole request; a body over the limit is refused.
-    pub(super) async fn read(request: Request) -> Result<Self, Refusal> {
+    /// Reads what comes before the body, which is yet to be read.
+    pub(super) fn head(request: Request) -> Result<(Self, Body), Refusal> {
         let (parts, body) = request.into_parts();
-        let body = axum::body::to_bytes(body, BODY_BYTES_MAX)
-            .await
-            .map_err(|_| Refusal::new(Code::MessageTooLarge, "the body is too large"))?;
         let segments = segments(parts.uri.path());
         if segments.len() > SEGMENTS_MAX {
             return Err(Refusal::argument("no such path"));
@@ -39,7 +39,15 @@ impl Call {
             .map(|field| field.split_once('=').unwrap_or((field, "")))
             .map(|(name, value)| (decode(name), decode(value)))
             .collect();
-        Ok(Self { method: parts.method, segments, headers: parts.headers, query, body })
+        let call = Self { method: parts.method, segments, headers: parts.headers, query, body: Bytes::new() };
+        Ok((call, body))
+    }
+
+    /// Reads the body; one over the limit is refused.
+    pub(super) async fn with_body(self, body: Body) -> Result<Self, Refusal> {
+        let read = axum::body::to_bytes(body, BODY_BYTES_MAX).await;
+        let body = read.map_err(|_| Refusal::new(Code::MessageTooLarge, "the body is too large"))?;
+        Ok(Self { body, ..self })
     }
 
     /// The path as a list to match on.
@@ -95,6 +103,22 @@ impl Call {
         }
         let text = "api-version must be 2018-06-30 or later";
         Err(Refusal::new(Code::InvalidProtocolVersion, text))
+    }
+}
+
+/// Whether so much may come that only somebody with credentials may send it.
+pub(super) fn is_long(body: &Body) -> bool {
+    body.size_hint().upper().is_none_or(|most| most > STRANGERS_BODY_BYTES_MAX)
+}
+
+/// Reads a body and keeps nothing: whoever still writes does not read an answer.
+pub(super) async fn discard(body: Body) {
+    let (mut read, mut parts) = (0, body.into_data_stream());
+    while let Some(Ok(part)) = parts.next().await {
+        read += part.len();
+        if read > BODY_BYTES_MAX {
+            return;
+        }
     }
 }
 

@@ -18,9 +18,8 @@ use super::serve::App;
 /// Carries out a call under `/_emulator/`.
 pub(super) async fn control(app: &App, call: &Call) -> Response {
     let shell = &app.shell;
-    let given = call.header("authorization").and_then(|header| header.strip_prefix("Bearer ")).unwrap_or_default();
-    if !same(given.as_bytes(), app.control_token.as_bytes()) {
-        return problem(StatusCode::UNAUTHORIZED, "send the control token: Authorization: Bearer …");
+    if let Some(turned_away) = turn_away(app, call) {
+        return turned_away;
     }
     let path = call.path();
     if events::is_ours(&path) {
@@ -41,6 +40,15 @@ pub(super) async fn control(app: &App, call: &Call) -> Response {
         _ => None,
     };
     answer.unwrap_or_else(|| problem(StatusCode::NOT_FOUND, "no such control call"))
+}
+
+/// What a caller is told who has not the control token.
+pub(super) fn turn_away(app: &App, call: &Call) -> Option<Response> {
+    let given = call.header("authorization").and_then(|header| header.strip_prefix("Bearer ")).unwrap_or_default();
+    if same(given.as_bytes(), app.control_token.as_bytes()) {
+        return None;
+    }
+    Some(problem(StatusCode::UNAUTHORIZED, "send the control token: Authorization: Bearer …"))
 }
 
 fn read<T: DeserializeOwned>(call: &Call, check: impl FnOnce(&T) -> Result<(), String>) -> Result<T, String> {

@@ -60,11 +60,8 @@ pub(super) async fn carry_out(
     certificates: &[CertificateDer<'static>],
     errand: Errand,
 ) -> Response {
-    let (Errand::Send(id) | Errand::Receive(id) | Errand::Settle { id, .. }) = &errand;
-    if let Err(reason) = check(shell, call, certificates, id) {
-        shell.meters.count(Meter::Unauthorized);
-        tracing::warn!(%id, reason, "device call refused");
-        return refused(&Refusal::unauthorized());
+    if let Some(turned_away) = turn_away(shell, call, certificates, &errand) {
+        return turned_away;
     }
     let done = match errand {
         Errand::Send(id) => send(shell, call, id).await,
@@ -74,6 +71,20 @@ pub(super) async fn carry_out(
         }
     };
     done.unwrap_or_else(|refusal| refused(&refusal))
+}
+
+/// What a caller is told who is not the one whose errand it is.
+pub(super) fn turn_away(
+    shell: &Shell,
+    call: &Call,
+    certificates: &[CertificateDer<'static>],
+    errand: &Errand,
+) -> Option<Response> {
+    let (Errand::Send(id) | Errand::Receive(id) | Errand::Settle { id, .. }) = errand;
+    let reason = check(shell, call, certificates, id).err()?;
+    shell.meters.count(Meter::Unauthorized);
+    tracing::warn!(%id, reason, "device call refused");
+    Some(refused(&Refusal::unauthorized()))
 }
 
 fn check(shell: &Shell, call: &Call, certificates: &[CertificateDer<'static>], id: &Id) -> Result<(), String> {

@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
 use super::answer::{dress, refused};
-use super::call::{Call, segments};
+use super::call::{Call, discard, is_long, segments};
 use super::record::{Asked, Recorder};
 use super::{arm, control, device, entra, events, metering, page, service};
 use crate::faults::{RestKind, Verdict};
@@ -29,6 +29,8 @@ use crate::shell::Shell;
 const IDLE: Duration = Duration::from_secs(120);
 /// A request must be complete within this once its head has come.
 const REQUEST_WITHIN: Duration = Duration::from_secs(30);
+/// The longest head of a request, and what is read ahead of a body.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// When the hub stops, answers may take so much longer.
 const LAST_ANSWER_WITHIN: Duration = Duration::from_millis(200);
 const MQTT_OVER_WEBSOCKET: &str = "/$iothub/websocket";
@@ -67,6 +69,7 @@ where
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(IDLE)
+        .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     tokio::pin!(connection);
@@ -112,9 +115,9 @@ async fn route(app: App, request: Request, peer: &Arc<Peer>) -> Response {
         return upgrade(app, request, peer).await;
     }
     let uri = request.uri().clone();
-    let call = match tokio::time::timeout(REQUEST_WITHIN, Call::read(request)).await {
+    let call = match tokio::time::timeout(REQUEST_WITHIN, read(&app, request, peer)).await {
         Ok(Ok(call)) => call,
-        Ok(Err(refusal)) => return refused(&refusal),
+        Ok(Err(refused)) => return refused,
         Err(_) => return too_slow(),
     };
     if events::is_validation(&call.path()) {
@@ -135,6 +138,33 @@ async fn route(app: App, request: Request, peer: &Arc<Peer>) -> Response {
         peer.proved();
     }
     response
+}
+
+/// Reads a request. A long body is read only if the credentials that came before it are good.
+async fn read(app: &App, request: Request, peer: &Peer) -> Result<Call, Response> {
+    let (call, body) = Call::head(request).map_err(|refusal| refused(&refusal))?;
+    if is_long(&body)
+        && let Some(turned_away) = turn_away(app, &call, peer)
+    {
+        discard(body).await;
+        return Err(turned_away);
+    }
+    call.with_body(body).await.map_err(|refusal| refused(&refusal))
+}
+
+/// What a caller is told who may not call this at all.
+fn turn_away(app: &App, call: &Call, peer: &Peer) -> Option<Response> {
+    let path = call.path();
+    if matches!(path[..], ["_emulator", ..]) {
+        return control::turn_away(app, call);
+    }
+    if arm::is_ours(&path) {
+        return arm::turn_away(&app.shell, call);
+    }
+    match device::errand(call) {
+        Some(errand) => device::turn_away(&app.shell, call, &peer.certificates, &errand),
+        None => service::admit(&app.shell, call).err().map(|turned_away| *turned_away),
+    }
 }
 
 /// Has the request go with its answer to whoever takes exchanges down.

@@ -18,21 +18,9 @@ pub(super) type Outcome = Result<Response, Refusal>;
 /// Carries out a call on the hub's own paths.
 pub(super) async fn service(shell: &Shell, call: &Call) -> Response {
     let path = call.path();
-    let Some((meter, right)) = kind(call.method.as_str(), &path) else {
-        return refused(&unknown());
-    };
-    if let Err(refusal) = call.check_version() {
-        return refused(&refusal);
-    }
-    let now = shell.clock.now();
-    let wanted = (call.method.as_str(), &path[..]);
-    let caller = match shell.access().check_service(call.header("authorization"), right, wanted, now) {
-        Ok(caller) => caller,
-        Err(denied) => {
-            shell.meters.count(Meter::Unauthorized);
-            tracing::warn!(method = %call.method, path = path.join("/"), reason = %denied, "request refused");
-            return refused(&not_allowed(&denied, call, &path));
-        }
+    let (meter, caller) = match admit(shell, call) {
+        Ok(admitted) => admitted,
+        Err(turned_away) => return *turned_away,
     };
     if let Err(turned_away) = metering::pass(shell, call, meter).await {
         return turned_away;
@@ -44,6 +32,21 @@ pub(super) async fn service(shell: &Shell, call: &Call) -> Response {
     let response = carry_out(shell, call, &path, meter, caller).await;
     metering::bill(shell, call, meter, &response);
     response
+}
+
+/// What kind of operation it is and by what right it is asked for; otherwise the answer that refuses it.
+pub(super) fn admit(shell: &Shell, call: &Call) -> Result<(Meter, Caller), Box<Response>> {
+    let path = call.path();
+    let (meter, right) = kind(call.method.as_str(), &path).ok_or_else(|| Box::new(refused(&unknown())))?;
+    call.check_version().map_err(|refusal| Box::new(refused(&refusal)))?;
+    let now = shell.clock.now();
+    let wanted = (call.method.as_str(), &path[..]);
+    let caller = shell.access().check_service(call.header("authorization"), right, wanted, now).map_err(|denied| {
+        shell.meters.count(Meter::Unauthorized);
+        tracing::warn!(method = %call.method, path = path.join("/"), reason = %denied, "request refused");
+        Box::new(refused(&not_allowed(&denied, call, &path)))
+    })?;
+    Ok((meter, caller))
 }
 
 /// The operation that a path is, so far as throttling knows it.

@@ -46,6 +46,19 @@ async fn garbage_on_every_port_leaves_others_alone() {
 }
 
 #[tokio::test]
+async fn a_long_body_is_read_only_for_somebody_with_credentials() {
+    let hub = hub().await;
+    let stranger = Backend::with_token(&hub, "SharedAccessSignature made up".to_owned());
+    let long = "x".repeat(1000 * 1000);
+    for path in ["/devices/a", "/devices/leaf/messages/events", "/subscriptions/s/providers", "/_emulator/v1/import"] {
+        let answer = stranger.post_raw(path, &[], &long).await;
+        assert_eq!(answer.status, 401, "{path}: {}", answer.body);
+    }
+    let known = Backend::new(&hub).post_raw("/devices", &[], &long).await;
+    assert_eq!((known.status.as_u16(), known.error_code()), (400, "ArgumentInvalid"));
+}
+
+#[tokio::test]
 async fn garbage_after_connect_ends_that_connection_only() {
     let hub = hub().await;
     for bytes in [
