@@ -8,7 +8,12 @@ const { readFileSync } = require("node:fs");
 const { describe, test } = require("node:test");
 const { Client: Service } = require("azure-iothub");
 const { NoRetry } = require("azure-iot-common");
-const { Client, Message, ModuleClient } = require("azure-iot-device");
+const {
+  Client,
+  Message,
+  ModuleClient,
+  SharedAccessSignatureAuthenticationProvider,
+} = require("azure-iot-device");
 const { Mqtt, MqttWs } = require("azure-iot-device-mqtt");
 const hub = require("./hub.js");
 
@@ -78,6 +83,36 @@ for (const transport of [Mqtt, MqttWs]) {
     });
   });
 }
+
+test("with a signature instead of a key", async (t) => {
+  const deviceId = await hub.makeDevice();
+  const signature = () => hub.signature(`${hub.HOST}/devices/${deviceId}`, undefined, hub.KEY);
+  const provider = SharedAccessSignatureAuthenticationProvider.fromSharedAccessSignature(signature());
+  for (const device of [
+    Client.fromSharedAccessSignature(signature(), Mqtt),
+    Client.fromAuthenticationProvider(provider, Mqtt),
+  ]) {
+    t.after(() => device.close().catch(() => {}));
+    await device.setOptions({ ca: hub.CA });
+    await device.open();
+    device.onDeviceMethod("echo", echo);
+    const backEnd = Service.fromSharedAccessSignature(hub.serviceSignature());
+    const ask = () => backEnd.invokeDeviceMethod(deviceId, { methodName: "echo", payload: 1, connectTimeoutInSeconds: 10 });
+    assert.deepEqual((await ask()).result, { status: 200, payload: 1 });
+    // Another signature is another connection.
+    const before = await hub.meter("connects");
+    await device.updateSharedAccessSignature(signature());
+    await hub.eventually("a new connection", async () => (await hub.meter("connects")) > before);
+    assert.deepEqual((await ask()).result, { status: 200, payload: 1 });
+    await device.close();
+  }
+});
+
+test("what the SDK does not do over MQTT", async (t) => {
+  const device = await client(t, await hub.makeDevice());
+  await device.open();
+  await assert.rejects(async () => device.sendEventBatch([new Message("a")]), { name: "NotImplementedError" });
+});
 
 test("a module", async (t) => {
   const deviceId = await hub.makeDevice();

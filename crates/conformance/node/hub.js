@@ -4,6 +4,7 @@
 
 const { randomUUID } = require("node:crypto");
 const { readFileSync } = require("node:fs");
+const { ConnectionString, SharedAccessSignature } = require("azure-iot-common");
 const { Registry } = require("azure-iothub");
 
 exports.SERVICE = process.env.IOTHUB_CONNECTION_STRING;
@@ -31,6 +32,16 @@ exports.makeDevice = async (name = "device", more = {}) => {
 exports.deviceString = (device, key = exports.KEY, module = undefined) => {
   const middle = module === undefined ? "" : `;ModuleId=${module}`;
   return `HostName=${exports.HOST};DeviceId=${device}${middle};SharedAccessKey=${key}`;
+};
+
+/** A shared access signature; with a policy for a back end, without one for a device. */
+exports.signature = (resource, policy, key, seconds = 3600) =>
+  SharedAccessSignature.create(resource, policy, key, Math.floor(Date.now() / 1000) + seconds).toString();
+
+/** The same for the policy of the connection string. */
+exports.serviceSignature = () => {
+  const { HostName, SharedAccessKeyName, SharedAccessKey } = ConnectionString.parse(exports.SERVICE);
+  return exports.signature(HostName, SharedAccessKeyName, SharedAccessKey);
 };
 
 /** A call of the emulator's control API. */

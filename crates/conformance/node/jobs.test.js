@@ -8,7 +8,7 @@ const { JobClient, Registry } = require("azure-iothub");
 const hub = require("./hub.js");
 
 const { registry } = hub;
-const jobs = JobClient.fromConnectionString(hub.SERVICE);
+const jobs = JobClient.fromSharedAccessSignature(hub.serviceSignature());
 
 const finished = (jobId) =>
   hub.eventually("the job's end", async () => {

@@ -41,6 +41,14 @@ test("a device with keys", async () => {
   await assert.rejects(registry.delete(deviceId), refusal("DeviceNotFoundError", 404, "DeviceNotFound"));
 });
 
+test("a signature in place of a connection string", async () => {
+  const deviceId = await hub.makeDevice();
+  const signed = Registry.fromSharedAccessSignature(hub.serviceSignature());
+  assert.equal((await signed.get(deviceId)).responseBody.deviceId, deviceId);
+  const wrong = Registry.fromSharedAccessSignature(hub.signature(hub.HOST, "iothubowner", hub.KEY));
+  await assert.rejects(wrong.get(deviceId), refusal("UnauthorizedError", 401, "IotHubUnauthorizedAccess"));
+});
+
 test("devices with certificates", async () => {
   const thumbprint = "0123456789ABCDEF0123456789ABCDEF01234567";
   const x509Thumbprint = { primaryThumbprint: thumbprint, secondaryThumbprint: thumbprint };

@@ -48,10 +48,16 @@ test("out and in again", async () => {
 test("by identity, and without keys", async () => {
   const deviceId = await hub.makeDevice();
   const { address, read } = container();
-  const exported = await finished(await registry.exportDevicesToBlobByIdentity(address.split("?")[0], true));
+  const bare = address.split("?")[0];
+  const exported = await finished(await registry.exportDevicesToBlobByIdentity(bare, true));
   assert.deepEqual([exported.status, exported.excludeKeysInExport], ["completed", true]);
   const entry = read().find((line) => line.id === deviceId);
   assert.deepEqual(entry.authentication.symmetricKey, { primaryKey: null, secondaryKey: null });
+  await registry.delete(deviceId);
+  const imported = await finished(await registry.importDevicesFromBlobByIdentity(bare, bare));
+  assert.deepEqual([imported.type, imported.status], ["import", "completed"]);
+  const { responseBody: device } = await registry.get(deviceId);
+  assert.match(device.authentication.symmetricKey.primaryKey, /^.{40,}$/);
 });
 
 test("what is refused", async () => {

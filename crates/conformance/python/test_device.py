@@ -2,11 +2,12 @@
 
 import json
 import queue
+import threading
 import time
 import unittest
 
 import hub
-from azure.iot.device import IoTHubDeviceClient, Message, exceptions
+from azure.iot.device import IoTHubDeviceClient, Message, MethodResponse, exceptions
 from azure.iot.hub.models import CloudToDeviceMethod, Twin, TwinProperties
 from devices import TRANSPORTS, Answers, Flag, client, meter
 from hub import KEY, OTHER_KEY, refused
@@ -128,6 +129,33 @@ class Methods(unittest.TestCase):
                 self.ask(**options)
 
 
+class Inboxes(unittest.TestCase):
+    """The older way: the caller waits for what comes."""
+
+    def test_what_a_device_receives(self):
+        registry, device = hub.registry(), hub.make_device()
+        with client(device) as owner:
+            owner.connect()
+            self.assertIsNone(owner.receive_message(block=False))
+            hub.control("POST", f"/devices/{device}/messages/deviceBound", "hello")
+            self.assertEqual(owner.receive_message(timeout=hub.PATIENCE).data, b'"hello"')
+            self.assertIsNone(owner.receive_twin_desired_properties_patch(block=False))
+            registry.update_twin(device, Twin(properties=TwinProperties(desired={"speed": 6})))
+            patch = owner.receive_twin_desired_properties_patch(timeout=hub.PATIENCE)
+            self.assertEqual(patch, {"speed": 6, "$version": 2})
+            self.assertIsNone(owner.receive_method_request("echo", block=False))
+
+            def answer():
+                request = owner.receive_method_request("echo", timeout=hub.PATIENCE)
+                owner.send_method_response(MethodResponse.create_from_method_request(request, 200, request.payload))
+
+            thread = threading.Thread(target=answer)
+            thread.start()
+            result = registry.invoke_device_method(device, CloudToDeviceMethod(method_name="echo", payload={"a": 1}))
+            thread.join()
+            self.assertEqual((result.status, result.payload), (200, {"a": 1}))
+
+
 class Modules(unittest.TestCase):
     def setUp(self):
         self.registry = hub.registry()
@@ -209,6 +237,23 @@ class Connections(unittest.TestCase):
             owner.send_message("again")
         finally:
             owner.shutdown()
+
+    def test_a_token_is_asked_for_in_time(self):
+        # The SDK asks two minutes ahead.
+        sign = lambda seconds: hub.token(f"{hub.HOST}/devices/{self.device}", int(time.time()) + seconds)
+        owner = IoTHubDeviceClient.create_from_sastoken(sign(122), server_verification_cert=hub.CA)
+        self.addCleanup(owner.shutdown)
+        asked = threading.Event()
+
+        def renew():
+            owner.update_sastoken(sign(3600))
+            asked.set()
+
+        owner.on_new_sastoken_required = renew
+        owner.connect()
+        before = meter("connects")
+        self.assertTrue(asked.wait(hub.PATIENCE))
+        hub.eventually("a new connection", lambda: meter("connects") > before)
 
     def test_one_connection_for_each_identity(self):
         with client(self.device, connection_retry=False) as first, client(self.device, connection_retry=False) as second:

@@ -60,6 +60,25 @@ class Clients(unittest.IsolatedAsyncioTestCase):
                 result = await self.invoke(device, method_name="echo", payload={"a": 1}, connect_timeout_in_seconds=10)
                 self.assertEqual((result.status, result.payload), (200, {"a": 1}))
 
+    async def test_inboxes(self):
+        device = hub.make_device()
+        client = await self.client(device)
+        await client.connect()
+        # What is wanted first is subscribed to when it is asked for.
+        message = asyncio.create_task(client.receive_message())
+        patch = asyncio.create_task(client.receive_twin_desired_properties_patch())
+        request = asyncio.create_task(client.receive_method_request("echo"))
+        await asyncio.to_thread(hub.control, "POST", f"/devices/{device}/messages/deviceBound", "hello")
+        self.assertEqual((await asyncio.wait_for(message, hub.PATIENCE)).data, b'"hello"')
+        listens = lambda what: any(c["device_id"] == device and c[what] for c in hub.control("GET", "/connections"))
+        await asyncio.to_thread(hub.eventually, "a subscription", lambda: listens("desired"))
+        self.registry.update_twin(device, Twin(properties=TwinProperties(desired={"speed": 6})))
+        self.assertEqual(await asyncio.wait_for(patch, hub.PATIENCE), {"speed": 6, "$version": 2})
+        invoked = asyncio.create_task(self.invoke(device, method_name="echo", payload=7, connect_timeout_in_seconds=10))
+        asked = await asyncio.wait_for(request, hub.PATIENCE)
+        await client.send_method_response(MethodResponse.create_from_method_request(asked, 200, asked.payload))
+        self.assertEqual((await invoked).payload, 7)
+
     async def test_a_module(self):
         device = hub.make_device()
         self.registry.create_module_with_sas(device, "filter", "", hub.OTHER_KEY, hub.KEY)
