@@ -33,6 +33,10 @@ pub struct Timing {
     pub borne: Millis,
     /// From the holder's crash to the new holder's first act, at most.
     pub failover_crash: Millis,
+    /// How long a pass holds.
+    pub hold: Millis,
+    /// How long it must, to see a silent holder's lease end and grant the next: it does not know when the pass before it renewed.
+    pub hold_needed: Millis,
 }
 
 /// Giving the charge back, and ending the invocation.
@@ -49,6 +53,8 @@ impl Function {
             borne: bounds.controller_absence,
             // A new pass does not know when the old one renewed last, so it waits for a whole lease.
             failover_crash: gap + bounds.failover_crash,
+            hold: self.hold,
+            hold_needed: call.times(5) + bounds.failover_crash,
         }
     }
 
@@ -65,7 +71,15 @@ impl Function {
 
 impl Timing {
     /// Why these timings stop the work again and again, and which ttl would do. A lease that ends early is safe, and useless.
+    /// A pass that ends before a lease would never see one end.
     pub fn problem(&self, ttl: Millis) -> Option<String> {
+        if self.hold < self.hold_needed {
+            return Some(format!(
+                "a pass that holds for {} ends before a dead holder's lease has surely run out, and so does the next: nobody would ever take \
+                 over; hold for {} or more, or lower ttl_ms",
+                self.hold, self.hold_needed
+            ));
+        }
         (self.borne < self.gap).then(|| {
             let needed = ttl + self.gap.less(self.borne);
             format!(
@@ -93,7 +107,8 @@ mod tests {
 
     fn function(every_s: u64) -> Function {
         let s = |s: u64| Millis(s * 1000);
-        Function { every: s(every_s), hold: s(240), timeout: s(300), start: s(5) }
+        let hold = 240.max(2 * every_s);
+        Function { every: s(every_s), hold: s(hold), timeout: s(hold + 60), start: s(5) }
     }
 
     fn timing(function: Function, ttl_ms: u64) -> Timing {
@@ -118,6 +133,14 @@ mod tests {
     fn a_pass_must_end_before_the_host_ends_it() {
         assert_eq!(function(10).problem(), None);
         assert!(Function { hold: Millis(295_000), ..function(10) }.problem().is_some());
+    }
+
+    #[test]
+    fn a_pass_must_outlast_a_lease() {
+        let short = Function { hold: Millis(60_000), ..function(10) };
+        let said = timing(short, 60_000).problem(Millis(60_000)).expect("it never sees a lease end");
+        assert!(said.contains("nobody would ever take over"), "{said}");
+        assert_eq!(timing(short, 45_000).problem(Millis(45_000)), None);
     }
 
     #[test]
