@@ -5,7 +5,7 @@ mod cost;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use iotedge_ha_e2e::{Running, Stage, free_port, port};
+use iotedge_ha_e2e::{Running, Stage, free_port, guide, port};
 use serde_json::{Value, json};
 
 const SECRET: &str = "a-secret-of-the-test-24-long";
@@ -196,4 +196,16 @@ fn a_token_of_event_grid_does_instead_of_the_secret_and_no_other() {
     for token in [&good, &stranger, &elsewhere] {
         assert!(!site.log().contains(token.as_str()), "no token is logged");
     }
+}
+
+#[test]
+fn the_guides_commands_work() {
+    let stage = Stage::default();
+    let (_hub, env) = stage.start_hub(&["--device=edge-1:edge:ha-agent"], "EDGE_1_HA_AGENT_CONNECTION_STRING");
+    let mut variables: Vec<(&str, &str)> = env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    variables.push(("IOTEDGE_HA_CONNECTION_STRING", &env["IOTHUB_CONNECTION_STRING"]));
+    variables.push(("IOTEDGE_HA_HUB_CA_FILE", &env["IOTHUB_CA_FILE"]));
+    let ran = guide::run(&stage, "guides/push.md", "", &variables).expect(0);
+    assert!(ran.stdout.contains("{\"hinted\":1}{\"hinted\":0}"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("\"state\":\"active\""), "{}", ran.stdout);
 }
