@@ -276,8 +276,12 @@ fn absolute(path: &Path) -> PathBuf {
 }
 
 fn names(options: &Options) -> Vec<String> {
-    let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), options.bind.to_string()];
-    names.extend(options.host_names.iter().cloned());
+    let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+    for name in std::iter::once(options.bind.to_string()).chain(options.host_names.iter().cloned()) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
     names
 }
 
