@@ -3,6 +3,8 @@
 // @azure/arm-iothub: the hub as a resource, its keys and routes.
 
 const assert = require("node:assert/strict");
+const { mkdirSync } = require("node:fs");
+const { join } = require("node:path");
 const { test } = require("node:test");
 const { IotHubClient } = require("@azure/arm-iothub");
 const hub = require("./hub.js");
@@ -66,6 +68,61 @@ test("a route is tried out", async () => {
 test("tags", async () => {
   const changed = await resource.beginUpdateAndWait(group, name, { tags: { made: "by-a-test" } }, { updateIntervalInMs: 50 });
   assert.deepEqual(changed.tags, { made: "by-a-test" });
+});
+
+test("what Azure knows around a hub", async () => {
+  const operations = await all(management.operations.list());
+  assert.ok(operations.some((operation) => operation.name === "Microsoft.Devices/iotHubs/Write"));
+  const { value: usages } = await management.resourceProviderCommon.getSubscriptionQuota();
+  assert.deepEqual(usages.map((usage) => [usage.name.value, usage.currentValue]), [["PaidHubCount", 1], ["FreeHubCount", 0]]);
+  assert.ok((await all(resource.listValidSkus(group, name))).some((size) => size.sku.name === "S2"));
+  const available = (wanted) => resource.checkNameAvailability({ name: wanted });
+  assert.equal((await available("another-hub")).nameAvailable, true);
+  assert.equal((await available(name)).reason, "AlreadyExists");
+  assert.deepEqual((await management.certificates.listByIotHub(group, name)).value, []);
+  assert.deepEqual((await management.privateLinkResourcesOperations.list(group, name)).value, []);
+  assert.deepEqual(await management.privateEndpointConnections.list(group, name), []);
+  assert.deepEqual(await all(resource.listEndpointHealth(group, name)), []);
+});
+
+test("consumer groups", async () => {
+  const made = await resource.createEventHubConsumerGroup(group, name, "events", "Watch", { properties: { name: "Watch" } });
+  assert.equal(made.name, "Watch");
+  assert.equal((await resource.getEventHubConsumerGroup(group, name, "events", "Watch")).id, made.id);
+  const names = async () => (await all(resource.listEventHubConsumerGroups(group, name, "events"))).map((one) => one.name);
+  assert.deepEqual(await names(), ["$Default", "Watch"]);
+  await resource.deleteEventHubConsumerGroup(group, name, "events", "Watch");
+  assert.deepEqual(await names(), ["$Default"]);
+  await assert.rejects(resource.getEventHubConsumerGroup(group, name, "events", "Watch"), { statusCode: 404 });
+});
+
+test("devices are exported and imported", async () => {
+  const deviceId = await hub.makeDevice();
+  const container = hub.unique("container");
+  mkdirSync(join(process.env.BLOB_DIR, container));
+  const address = `https://store.blob.core.windows.net/${container}?sig=c2VjcmV0`;
+  const finished = (job) =>
+    hub.eventually("the job's end", async () => {
+      const found = await resource.getJob(group, name, job.jobId);
+      return ["enqueued", "running"].includes(found.status) ? undefined : found;
+    });
+  const exported = await finished(await resource.exportDevices(group, name, { exportBlobContainerUri: address, excludeKeys: false }));
+  assert.deepEqual([exported.type, exported.status], ["export", "completed"]);
+  await hub.registry.delete(deviceId);
+  const order = { inputBlobContainerUri: address, outputBlobContainerUri: address };
+  const imported = await finished(await resource.importDevices(group, name, order));
+  assert.deepEqual([imported.type, imported.status], ["import", "completed"]);
+  assert.ok(imported.endTimeUtc >= exported.startTimeUtc);
+  assert.equal((await hub.registry.get(deviceId)).responseBody.authentication.symmetricKey.primaryKey, hub.KEY);
+  assert.deepEqual((await all(resource.listJobs(group, name))).map((job) => job.jobId), [exported.jobId, imported.jobId]);
+});
+
+test("the hub fails over", async () => {
+  const found = await resource.get(group, name);
+  const [paired] = found.properties.locations.filter((place) => place.role !== "primary");
+  await management.iotHub.beginManualFailoverAndWait(name, group, { failoverRegion: paired.location }, { updateIntervalInMs: 50 });
+  const after = await resource.get(group, name);
+  assert.equal(after.properties.locations.find((place) => place.role === "primary").location, paired.location);
 });
 
 test("numbers", async () => {

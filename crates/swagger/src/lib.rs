@@ -101,7 +101,8 @@ impl Answer<'_> {
 }
 
 fn is_managed(path: &str) -> bool {
-    path.to_ascii_lowercase().starts_with("/subscriptions/")
+    let path = path.to_ascii_lowercase();
+    ["/subscriptions/", "/providers/"].iter().any(|start| path.starts_with(start))
 }
 
 fn is_refusal(body: &Value) -> bool {

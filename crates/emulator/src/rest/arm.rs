@@ -1,6 +1,9 @@
 //! The control plane's door: the hub as a resource of Azure Resource Manager.
 
+mod catalogue;
+mod consumer_groups;
 mod routes;
+mod transfers;
 
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
@@ -21,10 +24,10 @@ const DEVICES_MAX: u64 = 1_000_000;
 
 /// Whether the path belongs to the control plane.
 pub(super) fn is_ours(path: &[&str]) -> bool {
-    path.first().is_some_and(|first| first.eq_ignore_ascii_case("subscriptions"))
+    path.first().is_some_and(|first| ["subscriptions", "providers"].iter().any(|ours| first.eq_ignore_ascii_case(ours)))
 }
 
-/// Carries out a call under `/subscriptions/`.
+/// Carries out a call under `/subscriptions/` or `/providers/`.
 pub(super) fn arm(shell: &Shell, call: &Call) -> Response {
     if let Some(turned_away) = turn_away(shell, call) {
         return turned_away;
@@ -105,14 +108,18 @@ fn check(shell: &Shell, call: &Call, now: Timestamp) -> Result<(), Problem> {
     })
 }
 
-/// Trying routes changes nothing; keys are for those who may change things.
+/// Trying routes and names changes nothing; keys are for those who may change things.
 fn reads_by_post(call: &Call) -> bool {
-    call.segments.last().is_some_and(|last| matches!(last.as_str(), "$testnew" | "$testall"))
+    let reads = ["$testnew", "$testall", "checkNameAvailability"];
+    call.segments.last().is_some_and(|last| reads.iter().any(|read| last.eq_ignore_ascii_case(read)))
 }
 
 fn dispatch(shell: &Shell, call: &Call, path: &[&str], now: Timestamp) -> Outcome {
     let management = &shell.events.management;
     let ControlPlane { subscription, resource_group, .. } = management.control_plane();
+    if let ("GET", ["providers", "microsoft.devices", "operations"]) = (call.method.as_str(), path) {
+        return Ok(ok(&catalogue::operations()));
+    }
     if !path.get(1).is_some_and(|named| named.eq_ignore_ascii_case(subscription)) {
         let message = format!("The subscription could not be found; the emulator's is '{subscription}'.");
         return Err(Problem::not_found("SubscriptionNotFound", message));
@@ -123,6 +130,14 @@ fn dispatch(shell: &Shell, call: &Call, path: &[&str], now: Timestamp) -> Outcom
         }
         ["providers", "microsoft.devices", "locations", _, "operationresults", _] if call.method == "GET" => {
             operation(management, call, now)
+        }
+        ["providers", "microsoft.devices", "usages"] if call.method == "GET" => {
+            Ok(ok(&catalogue::usages(management.control_plane(), management.in_force(now).size)))
+        }
+        ["providers", "microsoft.devices", "checknameavailability"] if call.method == "POST" => {
+            let asked = body(call)?;
+            let name = asked["name"].as_str().ok_or_else(|| Failure::bad_request("name is missing"))?;
+            Ok(ok(&catalogue::availability(name, management.hub_name())))
         }
         ["resourcegroups", group, ..] if !group.eq_ignore_ascii_case(resource_group) => {
             let message = format!("Resource group '{group}' could not be found; the emulator's is '{resource_group}'.");
@@ -165,6 +180,18 @@ fn resource(shell: &Shell, call: &Call, rest: &[&str], now: Timestamp) -> Outcom
             let names = management.endpoint_names(now);
             Ok(ok(&json!({"value": shell.events.endpoints.health(&names)})))
         }
+        // There are none of these, and none can be made.
+        ("GET", ["certificates" | "privatelinkresources"]) => Ok(ok(&json!({"value": []}))),
+        ("GET", ["privateendpointconnections"]) => Ok(ok(&json!([]))),
+        ("GET", ["skus"]) => Ok(ok(&catalogue::sizes())),
+        (_, ["eventhubendpoints", "events", "consumergroups"]) => consumer_groups::consumer_groups(shell, call, None),
+        (_, ["eventhubendpoints", "events", "consumergroups", _]) => {
+            consumer_groups::consumer_groups(shell, call, call.segments.last().map(String::as_str))
+        }
+        ("GET", ["jobs"]) => transfers::list(shell),
+        ("GET", ["jobs", _]) => transfers::job(shell, call.segments.last().map_or("", String::as_str)),
+        ("POST", ["exportdevices"]) => transfers::export(shell, &body(call)?, now),
+        ("POST", ["importdevices"]) => transfers::import(shell, &body(call)?, now),
         ("POST", ["listkeys"]) => {
             let keys: Vec<Value> = shell.access().rules().policies.iter().map(key).collect();
             Ok(ok(&json!({"value": keys})))

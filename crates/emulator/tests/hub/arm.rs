@@ -124,7 +124,7 @@ async fn who_may_not_and_what_is_not_there() {
         (id.replace("resourceGroups/emulator", "resourceGroups/other"), "ResourceGroupNotFound"),
         (id.replace("IotHubs/emulator", "IotHubs/other"), "ResourceNotFound"),
         (id.replace("Microsoft.Devices", "Microsoft.Other"), "InvalidResourceType"),
-        (format!("{id}/certificates"), "NotFound"),
+        (format!("{id}/certificates/mine"), "NotFound"),
     ] {
         let missing = backend.get(&path).await;
         assert_eq!((missing.status, &missing.body["error"]["code"]), (StatusCode::NOT_FOUND, &json!(code)), "{path}");
@@ -267,4 +267,61 @@ async fn what_is_written_beside_routes_has_its_effect() {
     assert_eq!(owner.get("/twins/leaf").await.status, StatusCode::UNAUTHORIZED, "its key is another one");
     assert_eq!(Backend::new(&hub).get("/twins/leaf").await.status, StatusCode::OK);
     assert_eq!(keys("service").await["code"], "NotFound");
+}
+
+#[tokio::test]
+async fn what_azure_knows_around_a_hub() {
+    let (hub, backend) = hub(Duration::ZERO).await;
+    let id = hub.resource_id();
+    let (subscription, name) = (id.split('/').nth(2).expect("a part"), id.split('/').next_back().expect("a name"));
+    let provider = format!("/subscriptions/{subscription}/providers/Microsoft.Devices");
+    let operations = backend.get("/providers/Microsoft.Devices/operations").await.body;
+    assert_eq!(operations["value"][0]["name"], "Microsoft.Devices/iotHubs/Read");
+    let usages = backend.get(&format!("{provider}/usages")).await.body;
+    assert_eq!([&usages["value"][0]["currentValue"], &usages["value"][1]["currentValue"]], [1, 0]);
+    let sizes = backend.get(&format!("{id}/skus")).await.body;
+    assert_eq!(sizes["value"].as_array().map(Vec::len), Some(7));
+    let check = async |name: &str| {
+        let asked = json!({"name": name});
+        let answer = backend.post(&format!("{provider}/checkNameAvailability"), asked).await.body;
+        (answer["nameAvailable"].clone(), answer["reason"].clone())
+    };
+    assert_eq!(check("another-hub").await, (json!(true), Value::Null));
+    assert_eq!(check(name).await, (json!(false), json!("AlreadyExists")));
+    assert_eq!(check("a_b").await, (json!(false), json!("Invalid")));
+    for (part, none) in [
+        ("certificates", json!({"value": []})),
+        ("privateLinkResources", json!({"value": []})),
+        ("privateEndpointConnections", json!([])),
+    ] {
+        assert_eq!(backend.get(&format!("{id}/{part}")).await.body, none, "{part}");
+    }
+    let reader = Backend::with_token(&hub, "Bearer x".to_owned());
+    assert_eq!(reader.get("/providers/Microsoft.Devices/operations").await.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn consumer_groups_are_made_shown_and_deleted() {
+    let (hub, backend) = hub(Duration::ZERO).await;
+    let at = format!("{}/eventHubEndpoints/events/ConsumerGroups", hub.resource_id());
+    let names = async || {
+        let list = backend.get(&at).await.body;
+        let groups = list["value"].as_array().expect("a list").iter();
+        groups.map(|group| group["name"].as_str().expect("a name").to_owned()).collect::<Vec<_>>()
+    };
+    let put = async |name: &str| backend.put(&format!("{at}/{name}"), json!({"properties": {"name": name}})).await;
+    let made = put("Watch").await;
+    assert_eq!((made.status, &made.body["name"]), (StatusCode::OK, &json!("Watch")));
+    assert_eq!(put("Watch").await.body, made.body, "a second time changes nothing");
+    assert_eq!(backend.get(&format!("{at}/Watch")).await.body, made.body);
+    assert_eq!(names().await, ["$Default", "Watch"]);
+    assert_eq!(put("a%20b").await.status, StatusCode::BAD_REQUEST);
+    for n in 2..20 {
+        put(&format!("g{n}")).await;
+    }
+    assert_eq!(put("one-too-many").await.status, StatusCode::BAD_REQUEST);
+    let delete = async |name: &str| backend.call(Method::DELETE, &format!("{at}/{name}"), None, None).await.status;
+    assert_eq!(delete("Watch").await, StatusCode::OK);
+    assert_eq!((delete("Watch").await, delete("$Default").await), (StatusCode::NOT_FOUND, StatusCode::NOT_FOUND));
+    assert_eq!(names().await.len(), 19);
 }
