@@ -273,7 +273,8 @@ impl Charge {
         let ttl = before.as_ref().map_or(self.timings.ttl, |known| ttl_of(&known.record).max(self.timings.ttl));
         self.absent = if read.is_some() { None } else { self.absent.or(Some((now, ttl))) };
         self.known = read.map(|(record, version)| match before {
-            Some(known) if known.version == version => known,
+            // A hub that has lost writes gives their versions to others.
+            Some(known) if known.version == version && known.record == record => known,
             _ => Known { record, version, since: now },
         });
         if !self.is_ours() {
@@ -351,7 +352,8 @@ impl Charge {
                 self.open = Open::Checking { record, sent };
                 self.effects.push_back(ChargeEffect::Read);
             }
-            Open::Nothing if self.certain && self.owns() => self.write(now, self.renewal()),
+            // Whoever has overslept its charge looks first: by now the version it knows may be another record's.
+            Open::Nothing if self.certain && self.mine.is_some() && self.owns() => self.write(now, self.renewal()),
             Open::Nothing => {
                 self.open = Open::Reading;
                 self.effects.push_back(ChargeEffect::Read);

@@ -68,11 +68,6 @@ impl Grantor {
         Self { rate, promise: Promise::Free(Free::Lapsed) }
     }
 
-    /// Whether the last word was a predecessor's, not our own.
-    pub fn is_inherited(&self) -> bool {
-        matches!(self.promise, Promise::Inherited { .. })
-    }
-
     /// Notes that a nonce received at `heard_at` is about to be echoed to `member`. Call it before sending.
     ///
     /// # Panics

@@ -99,7 +99,7 @@ name!(
 );
 
 number!(
-    /// Which reign it is: grows by one at each change of holder and never falls. Also the fencing token.
+    /// Which reign it is: grows at each change of holder and never falls. Also the fencing token.
     Term
 );
 number!(
@@ -113,6 +113,22 @@ number!(
 
 /// The largest term, epoch or similar number that a twin can carry (IoT Hub limits integers to 52 bits).
 pub const NUMBER_MAX: u64 = 4_503_599_627_370_495;
+
+/// How far terms leap over what a hub that failed over may have forgotten: five minutes of writes at most, by Microsoft's word, and each change of
+/// holder takes a write and two calls, a third of a second at least.
+const LEAP: u64 = 1_000;
+
+impl Term {
+    /// The next term after this one, the newest that is known; far above it unless the record that says so has proven to be what was
+    /// written last. Nobody can have been given a term before the first.
+    pub(crate) fn above(self, proven: bool) -> Self {
+        if proven || self == Self(0) { self.next() } else { self.leapt() }
+    }
+
+    pub(crate) fn leapt(self) -> Self {
+        Self(self.0.saturating_add(LEAP))
+    }
+}
 
 impl GrantorId {
     /// The grantor of pools with a single one.

@@ -97,6 +97,13 @@ pub struct Answer {
     pub nonce: Option<Nonce>,
 }
 
+impl Answer {
+    /// Whether the agent had a lease for `term` when it answered.
+    pub fn runs(&self, term: Term) -> bool {
+        matches!(self.state, HolderState::Opening | HolderState::Active) && self.term == term
+    }
+}
+
 /// What an agent does.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

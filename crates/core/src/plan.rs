@@ -41,6 +41,9 @@ pub struct View {
     pub standing: Standing,
     /// Who that is, and in which term.
     pub given: Option<(MemberId, Term)>,
+    /// The record is known to be what was written last. Until then its term is not gone on with, and the next one leaps.
+    #[serde(default = "proven")]
+    pub proven: bool,
     /// A revoke has been sent to the holder and not been answered yet: for this wish.
     pub revoking: Option<Wish>,
     /// Until when the former holder is given the chance to answer before another takes over; `None`: not begun.
@@ -57,6 +60,11 @@ pub struct View {
     pub brake: Brake,
     /// The present.
     pub now: Now,
+}
+
+/// Views that were kept without it are of records that nobody doubted.
+fn proven() -> bool {
+    true
 }
 
 /// What to do, and what is waited for.
@@ -161,6 +169,18 @@ pub enum Waiting {
     Founding {
         /// Who has not said so.
         silent: Vec<MemberId>,
+        /// How long to wait at most.
+        left: Millis,
+    },
+    /// The record was taken over, and its holder does not confirm it: a hub that failed over may have lost what was written last.
+    #[error(
+        "{member} does not say that it runs term {term}, and another may have been given a later one: waiting for everybody to say that nothing runs there, at most {left}"
+    )]
+    Unconfirmed {
+        /// The recorded holder.
+        member: MemberId,
+        /// The recorded term.
+        term: Term,
         /// How long to wait at most.
         left: Millis,
     },
@@ -338,9 +358,10 @@ impl View {
         let term = anchor.term;
         let ended = self.term_ended(term);
         let under_way = self.revoking.is_some() || ended;
+        self.say_unconfirmed(anchor, holder, plan);
         if let (Some(mark), false) = (&anchor.paused, under_way) {
             plan.waiting.push(Waiting::Paused { by: mark.by.clone() });
-            self.keep(holder, term, plan);
+            self.go_on(anchor, holder, plan);
             return;
         }
         if let Some(wish) = self.fenced_request(anchor, plan) {
@@ -363,6 +384,14 @@ impl View {
             }
             Standing::Free(_) => self.after_lapse(anchor, holder, wish, plan),
             Standing::MayRunUntil(until) => self.during_lease(anchor, holder, *until, wish, plan),
+        }
+    }
+
+    /// Says why a holder that answers is not renewed.
+    fn say_unconfirmed(&self, anchor: &Anchor, holder: &MemberId, plan: &mut Plan) {
+        if let (Standing::MayRunUntil(until), false, true) = (&self.standing, self.proven, self.is_fresh(holder)) {
+            let left = self.now.mono.until(*until);
+            plan.waiting.push(Waiting::Unconfirmed { member: holder.clone(), term: anchor.term, left });
         }
     }
 
@@ -413,9 +442,8 @@ impl View {
 
     /// The holder's lease has run out without a word.
     fn after_lapse(&self, anchor: &Anchor, holder: &MemberId, wish: Option<Wish>, plan: &mut Plan) {
-        let back = self.members.contains(holder) && self.is_fresh(holder) && self.against(anchor, holder).is_empty();
-        if back && wish.is_none() {
-            self.keep(holder, anchor.term, plan);
+        if self.is_back(anchor, holder) && wish.is_none() {
+            self.go_on(anchor, holder, plan);
             return;
         }
         let unasked = wish.is_none() && self.may_be_well(anchor, holder);
@@ -454,6 +482,19 @@ impl View {
         self.appoint_successor(anchor, None, &wish, plan);
     }
 
+    /// Goes on with the holder; in a new term if nobody knows whether the recorded one is the last.
+    fn go_on(&self, anchor: &Anchor, holder: &MemberId, plan: &mut Plan) {
+        let lost = !self.proven && matches!(self.standing, Standing::Free(_));
+        if !(lost && self.is_back(anchor, holder) && self.appoint(anchor, holder, &Wish::term_spent(), plan)) {
+            self.keep(holder, anchor.term, plan);
+        }
+    }
+
+    /// Whether the holder answers and could run.
+    fn is_back(&self, anchor: &Anchor, holder: &MemberId) -> bool {
+        self.members.contains(holder) && self.is_fresh(holder) && self.against(anchor, holder).is_empty()
+    }
+
     /// Goes on with the holder, and says what is wrong with it.
     fn keep(&self, holder: &MemberId, term: Term, plan: &mut Plan) {
         let refusal = self.seen.get(holder).and_then(|seen| seen.answer.as_ref()).and_then(|a| a.value.refused.clone());
@@ -480,11 +521,12 @@ impl View {
     /// The next term, above everything seen.
     fn next_term(&self, anchor: &Anchor, plan: &mut Plan) -> Option<Term> {
         let newest = anchor.term.max(self.term_seen);
-        if newest.0 >= NUMBER_MAX {
+        let next = newest.above(self.proven);
+        if next.0 > NUMBER_MAX {
             plan.waiting.push(Waiting::TermExhausted { term: newest });
             return None;
         }
-        Some(newest.next())
+        Some(next)
     }
 }
 
@@ -498,6 +540,7 @@ impl Waiting {
             Self::Outranked { .. } => "outranked",
             Self::Claiming => "claiming",
             Self::Founding { .. } => "founding",
+            Self::Unconfirmed { .. } => "unconfirmed",
             Self::Paused { .. } => "paused",
             Self::HolderMayStillRun { .. } => "holder_may_still_run",
             Self::Release { .. } => "release",

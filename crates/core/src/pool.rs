@@ -10,6 +10,7 @@ mod contact;
 mod follow;
 mod founding;
 mod mirror;
+mod proof;
 mod record;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -195,13 +196,16 @@ pub struct Pool {
     charge: Option<Charged>,
     record: RecordState,
     grantor: Option<Grantor>,
+    /// In this charge the record has proven to be what was written last: its holder said that it runs, or we wrote it.
+    proven: bool,
     revoking: Option<Wish>,
     /// Until when the former holder is waited for before another takes over. Begun once per lapse.
     patience: Option<Time>,
     consultation: Option<Consultation>,
     /// What followers have done and the record does not say yet.
     followed: BTreeMap<FollowerId, Term>,
-    founding: BTreeSet<MemberId>,
+    /// Members that have released everything, where that is asked of all.
+    released: BTreeSet<MemberId>,
     seen: BTreeMap<MemberId, MemberSeen>,
     contacts: BTreeMap<MemberId, Contact>,
     calls: BTreeMap<CallId, OpenCall>,
@@ -238,11 +242,12 @@ impl Pool {
             charge: None,
             record: RecordState::default(),
             grantor: None,
+            proven: false,
             revoking: None,
             patience: None,
             consultation: None,
             followed: BTreeMap::new(),
-            founding: BTreeSet::new(),
+            released: BTreeSet::new(),
             seen: BTreeMap::new(),
             contacts: BTreeMap::new(),
             calls: BTreeMap::new(),
@@ -311,6 +316,7 @@ impl Pool {
             anchor: self.record.certain().cloned(),
             standing: self.standing(now.mono),
             given: self.grantor.as_ref().and_then(Grantor::given).map(|(member, term)| (member.clone(), term)),
+            proven: self.proven,
             revoking: self.revoking.clone(),
             patience: self.patience,
             consultation: self.consultation.clone(),
@@ -356,11 +362,12 @@ impl Pool {
         self.charge = None;
         self.record.out_of_charge();
         self.grantor = None;
+        self.proven = false;
         self.revoking = None;
         self.patience = None;
         self.consultation = None;
         self.followed.clear();
-        self.founding.clear();
+        self.released.clear();
         self.calls.clear();
         for contact in self.contacts.values_mut() {
             *contact = Contact::default();
@@ -377,9 +384,11 @@ impl Pool {
         if matches!(self.standing(now.mono), Standing::MayRunUntil(_)) {
             self.patience = None;
         }
+        self.prove_record();
         if self.charge.is_some() {
             self.read_record_in_time(now.mono);
             self.found(now);
+            self.clear_up(now.mono);
         }
         let view = self.view(now);
         self.plan = self.founding_plan(now.mono).unwrap_or_else(|| plan(&view));

@@ -20,6 +20,7 @@ fn decided(sentence: &str, at: i64) -> Entry {
         anchor: None,
         standing: Standing::Free(Free::Lapsed),
         given: None,
+        proven: true,
         revoking: None,
         patience: None,
         consultation: None,

@@ -158,7 +158,7 @@ impl View {
         }
     }
 
-    fn appoint(&self, anchor: &Anchor, member: &MemberId, wish: &Wish, plan: &mut Plan) -> bool {
+    pub(super) fn appoint(&self, anchor: &Anchor, member: &MemberId, wish: &Wish, plan: &mut Plan) -> bool {
         let Some(term) = self.next_term(anchor, plan) else { return false };
         plan.steps.push(Step::Appoint { member: member.clone(), term, reason: wish.reason.clone() });
         true

@@ -74,6 +74,7 @@ fn all_well() -> View {
         anchor: Some(anchor),
         standing: Standing::MayRunUntil(NOW + Millis(10_000)),
         given: Some((member("a"), Term(5))),
+        proven: true,
         revoking: None,
         patience: None,
         consultation: None,
@@ -118,6 +119,7 @@ fn apply(view: &mut View, phrase: &Line<'_>) {
             anchor.holder = Some(member(phrase.word())).filter(|holder| holder.as_str() != "nobody");
             anchor.term = Term(phrase.or("term", 5));
         }
+        "unproven" => view.proven = false,
         "given" => view.given = Some((member(phrase.word()), Term(phrase.or("term", 5)))),
         "term_seen" => view.term_seen = Term(phrase.or("is", 0)),
         "lapsed" => view.standing = Standing::Free(Free::Lapsed),

@@ -48,10 +48,13 @@ impl Pool {
         let retry = self.spec.policy.timings.retry;
         self.hear_terms(&answer);
         if let (Kind::Revoke, Some(term)) = (open.kind, answer.released) {
-            if let Some(grantor) = &mut self.grantor {
+            // The holder of a record that is not proven may not have been the last one.
+            if let Some(grantor) = self.grantor.as_mut().filter(|_| self.proven) {
                 grantor.released(&open.member, term);
             }
-            self.released_for_founding(&open.member);
+            if term >= answer.term {
+                self.note_release(now, &open.member);
+            }
         }
         let Some(contact) = self.contacts.get_mut(&open.member) else { return };
         if contact.boot.as_ref() != Some(&answer.boot) {
@@ -136,20 +139,11 @@ impl Pool {
         if !grantor.may_grant(now, member, term) {
             return;
         }
-        let inherited = grantor.is_inherited();
-        let runs = self
-            .seen
-            .get(member)
-            .and_then(|seen| seen.answer.as_ref())
-            .is_some_and(|answer| answer.value.state.may_run() && answer.value.term == term);
-        let confirmed = runs || anchor.history.last().is_some_and(|last| last.holder == *member && last.term == term);
-        let lapsed = matches!(grantor.standing(now), super::Standing::Free(_));
         let usable = |heard: &(Nonce, Time)| heard.1 + ttl > now + timings.stop + timings.call_timeout;
         let nonce = self.contacts.get(member).and_then(|contact| contact.nonce).filter(usable);
         match nonce {
-            // A record edited by hand may name somebody else than the one who runs: of a predecessor's word only
-            // what the history or the member itself confirms is renewed before it has run out.
-            Some(_) if inherited && !confirmed && !lapsed => {}
+            // The record may name somebody else than the one who ran last: it was edited by hand, or the hub has lost writes.
+            Some(_) if !self.proven => {}
             Some((nonce, heard_at)) => {
                 grantor.promise(now, member, term, heard_at, ttl);
                 if let Some(contact) = self.contacts.get_mut(member) {

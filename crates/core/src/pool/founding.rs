@@ -14,14 +14,16 @@ impl Pool {
         if !self.is_founding() || !self.record.may_write() {
             return;
         }
-        let waited = now.mono >= self.founded_at_latest();
-        if !self.unreleased().is_empty() && !waited {
+        let silent = !self.unreleased().is_empty();
+        if silent && now.mono < self.founded_at_latest() {
             self.ask_for_releases(now.mono);
             return;
         }
+        // Whoever is silent may know of a later term than anybody who answers.
+        let term = if silent { self.term_seen.leapt() } else { self.term_seen };
         let ttl = self.spec.policy.timings.ttl;
         let (name, control) = (self.spec.name.clone(), self.spec.control.clone());
-        self.write_record(Anchor::vacant(name, control, self.term_seen, ttl, charge.epoch, now.wall));
+        self.write_record(Anchor::vacant(name, control, term, ttl, charge.epoch, now.wall));
     }
 
     /// The plan while there is no record to plan by.
@@ -33,19 +35,12 @@ impl Pool {
         Some(Plan { steps: Vec::new(), waiting: vec![Waiting::Founding { silent: self.unreleased(), left }] })
     }
 
-    /// Notes that a member has released everything, in answer to our own request.
-    pub(super) fn released_for_founding(&mut self, member: &MemberId) {
-        if self.is_founding() {
-            self.founding.insert(member.clone());
-        }
-    }
-
-    fn is_founding(&self) -> bool {
+    pub(super) fn is_founding(&self) -> bool {
         self.record.absent && self.record.known().is_none()
     }
 
     fn unreleased(&self) -> Vec<MemberId> {
-        self.spec.members.iter().filter(|member| !self.founding.contains(member)).cloned().collect()
+        self.spec.members.iter().filter(|member| !self.released.contains(member)).cloned().collect()
     }
 
     fn founded_at_latest(&self) -> Time {

@@ -154,6 +154,7 @@ impl Pool {
                 self.grantor = Some(Grantor::free(self.spec.policy.timings.rate));
             }
             self.learn(now, &anchor);
+            self.proven |= self.record.known().is_none_or(|known| known.term != anchor.term);
             self.record.known = Some((*anchor, Some(version)));
             self.record.absent = false;
             self.record.doubtful = false;
@@ -185,7 +186,8 @@ impl Pool {
     fn learn(&mut self, now: Time, anchor: &Anchor) {
         let handed_over = self.is_foreign();
         if anchor.control != self.spec.control {
-            self.grantor = None;
+            (self.grantor, self.proven) = (None, false);
+            self.released.clear();
             return;
         }
         let last = anchor.history.last().map_or(anchor.term, |last| last.term);
@@ -207,7 +209,7 @@ impl Pool {
             // Until a record is handed over, controllers may grant that our own control lease says nothing of.
             let since = if handed_over { now } else { charge.since };
             let held = anchor.held().filter(|_| !anchor.is_edited());
-            let ttl = ttl_waited_for(anchor.ttl, TTL_MIN);
+            let ttl = ttl_waited_for(anchor.ttl, TTL_MIN).max(self.spec.policy.timings.ttl);
             self.grantor = Some(Grantor::take_over(since, held, ttl, rate));
         }
     }
@@ -234,7 +236,7 @@ impl Pool {
         *version = None;
         let mut anchor = known.clone();
         self.record.doubtful = true;
-        let term = anchor.term.max(self.term_seen).next();
+        let term = anchor.term.max(self.term_seen).above(self.proven);
         match anchor.holder.clone() {
             Some(holder) => anchor.appoint(holder, term, Reason::Rebuilt, now.wall),
             None => anchor.term = term,

@@ -75,7 +75,8 @@ impl Checks {
             let excused = revoked
                 || self.vouched.contains(&before.term)
                 || anchor.history.last().is_some_and(|last| last.reason == Reason::Rebuilt);
-            if before.paused.is_some() && !excused {
+            // Its holder may go on in a new term.
+            if before.paused.is_some() && before.holder != anchor.holder && !excused {
                 self.broken(format!("a paused pool was moved to term {}", anchor.term));
             }
             if anchor.term <= before.term {

@@ -8,6 +8,7 @@ use ha_core::time::{Millis, Time};
 use serde::{Deserialize, Serialize};
 
 use super::clock::Instant;
+use super::moves::Move;
 
 /// Anything that happens. Plain data: a world is its setup and what happens in it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -182,6 +183,12 @@ pub enum Fault {
         to: Option<MemberId>,
     },
     Edit(Edit),
+    /// The hub fails over to another region.
+    HubMoves(Move),
+    HubIsBack {
+        moved: Instant,
+        how: Move,
+    },
     /// Everything that can be mended is mended.
     Mend,
 }

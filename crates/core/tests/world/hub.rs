@@ -18,6 +18,7 @@ pub struct Hub {
     pub anchor: Option<(Anchor, Version)>,
     pub control: Option<(ControlRecord, Version)>,
     pub flags: BTreeMap<usize, Flag>,
+    pub is_down: bool,
     versions: u64,
 }
 
@@ -34,6 +35,13 @@ impl Hub {
     pub fn next_version(&mut self) -> Version {
         self.versions += 1;
         Version(format!("v{}", self.versions))
+    }
+
+    /// The versions of writes that were lost are given to others.
+    pub fn count_versions_again(&mut self) {
+        let count = |version: &Version| version.0.trim_start_matches('v').parse().unwrap_or(0);
+        let versions = [version_of(self.anchor.as_ref()), version_of(self.control.as_ref())];
+        self.versions = versions.into_iter().flatten().map(count).max().unwrap_or(0);
     }
 }
 
@@ -64,6 +72,9 @@ impl World {
     }
 
     pub fn hub_does(&mut self, by: Asker, op: Op) {
+        if self.hub.is_down {
+            return;
+        }
         let refused = self.dice.chance(self.weather.refused_permille);
         let said = if refused { Said::Failed } else { self.hub_answers(by, op) };
         if let Some(delay) = self.way_in(by.controller) {
@@ -90,6 +101,7 @@ impl World {
                 let version = self.hub.next_version();
                 self.detail(|_| format!("control record: {record:?}"));
                 self.hub.control = Some((record, version.clone()));
+                self.remember_records();
                 Said::Written(version)
             }
         }
@@ -118,6 +130,7 @@ impl World {
         }
         let version = self.hub.next_version();
         self.hub.anchor = anchor.map(|anchor| (anchor, version));
+        self.remember_records();
         self.release_kept_off();
     }
 

@@ -19,6 +19,7 @@ mod fault;
 mod hub;
 mod keeper;
 mod limits;
+mod moves;
 mod net;
 mod quorum;
 mod random;

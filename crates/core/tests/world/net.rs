@@ -11,6 +11,9 @@ impl World {
     /// How long one way takes in this weather; `None`: lost.
     fn way(&mut self) -> Option<Instant> {
         let weather = self.weather;
+        if self.hub.is_down {
+            return None;
+        }
         if weather.lost_permille > 0 && self.dice.chance(weather.lost_permille) {
             return None;
         }

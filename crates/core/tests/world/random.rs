@@ -8,6 +8,7 @@ use ha_core::time::{Millis, RateBound};
 use super::clock::{Clock, Instant, MS, S};
 use super::dice::Dice;
 use super::event::{Cut, Edit, Fault, Weather};
+use super::moves::Move;
 use super::trace::Trace;
 use super::world::{Setup, Violation, World};
 
@@ -135,7 +136,7 @@ struct Targets<'a> {
     controllers: usize,
     timings: &'a Timings,
     /// Whether somebody edits the hub by hand, and whether somebody vouches: never both, for a
-    /// vouch is about the member that the record names.
+    /// vouch is about the member that the record names. So it is when the hub loses writes.
     edits: bool,
     vouches: bool,
 }
@@ -150,15 +151,30 @@ fn faults(dice: &mut Dice, setup: &Setup) -> Vec<(Instant, Fault)> {
     }
     let (many, edits, vouches) = (dice.below(25), dice.chance(300), dice.chance(500));
     let (agents, controllers) = (setup.agents.len(), setup.controllers.len());
+    let moves = setup.seed % 3 == 1;
     for _ in 0..many {
         let at = dice.between(S, TROUBLE);
         let mut targets =
-            Targets { dice, agents, controllers, timings: &setup.timings, edits, vouches: vouches && !edits };
+            Targets { dice, agents, controllers, timings: &setup.timings, edits, vouches: vouches && !edits && !moves };
         targets.some_fault(at, &mut faults);
+    }
+    if moves {
+        for from in [5 * S, 50 * S] {
+            faults.push((dice.between(from, from + 25 * S), Fault::HubMoves(hub_move(dice, setup))));
+        }
     }
     faults.push((TROUBLE, Fault::Mend));
     faults.sort_by_key(|(at, _)| *at);
     faults
+}
+
+/// The hub is gone for as long as a charge can last at least.
+fn hub_move(dice: &mut Dice, setup: &Setup) -> Move {
+    let (charge, lease) = (setup.charge.ttl.0 * MS, setup.timings.ttl.0 * MS);
+    let mut lost = || if dice.chance(300) { 0 } else { dice.between(0, 20 * S) };
+    let (anchor, control) = (lost(), lost());
+    let least = charge * 11 / 10;
+    Move { down: dice.between(least, least.max(lease) * 2), anchor, control }
 }
 
 impl Targets<'_> {

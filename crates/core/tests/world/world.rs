@@ -13,6 +13,7 @@ use super::controller::Controller;
 use super::dice::Dice;
 use super::event::{Event, Fault, Weather};
 use super::hub::Hub;
+use super::moves::Past;
 use super::trace::Trace;
 
 /// Everything that a world begins with. With the seed it says all that will happen.
@@ -57,6 +58,7 @@ pub struct World {
     pub agents: Vec<Agent>,
     pub controllers: Vec<Controller>,
     pub hub: Hub,
+    pub past: Past,
     pub weather: Weather,
     pub dice: Dice,
     pub checks: Checks,
@@ -82,6 +84,7 @@ impl World {
             agents: setup.agents.iter().enumerate().map(|(n, clock)| Agent::new(name(n), *clock)).collect(),
             controllers: setup.controllers.iter().map(|clock| Controller::new(*clock)).collect(),
             hub: Hub::default(),
+            past: Past::default(),
             weather: setup.weather,
             dice: Dice::new(setup.seed),
             checks: Checks::default(),

@@ -45,6 +45,7 @@ pub(super) struct FlagGates {
 /// What is remembered about one pool.
 struct PoolFlags {
     flags: Flags,
+    /// Whose flag was set for which term: by us, or by a predecessor, as the tags say.
     held: Option<(MemberId, Term)>,
     /// Since when a member is seen disconnected.
     down_since: HashMap<MemberId, Instant>,
@@ -152,6 +153,9 @@ impl FlagGates {
         let pool = self.pool(asked.seat, asked.config);
         let mut pool = pool.lock().await;
         let sight = Self::see_alive(asked, &mut pool).await?;
+        if sight.read.set && pool.held.is_none() {
+            pool.held = asked.tagged_term().await?.map(|term| (asked.seat.member.clone(), term));
+        }
         Ok(self.answer(asked, &mut pool, &sight, wants_nonce))
     }
 

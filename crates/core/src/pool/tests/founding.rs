@@ -52,7 +52,7 @@ fn a_silent_member_is_waited_for_as_long_as_any_lease_lasts() {
             300300 read
             300300 hello b
             300300 revoke b term=0
-            300301 write nobody term=0 epoch=3 ttl=15000 over none
+            300301 write nobody term=1000 epoch=3 ttl=15000 over none
         "#]],
     );
 }
@@ -94,6 +94,7 @@ fn a_record_that_appears_meanwhile_is_taken_as_it_is() {
             10 revoke b term=0
             30 write nobody term=0 epoch=3 ttl=15000 over none
             40 read
+            50 write a term=1005 epoch=3 ttl=15000 over 1
         "#]],
     );
 }

@@ -14,8 +14,8 @@ fn the_appointment_is_written_before_the_grant() {
             0 hello b
             15100 read
             15100 hello a
-            15110 write a term=6 epoch=3 ttl=15000 over 2
-            15200 grant a term=6 nonce=2 ttl=15000
+            15110 write a term=1005 epoch=3 ttl=15000 over 2
+            15200 grant a term=1005 nonce=2 ttl=15000
         "#]],
     );
 }

@@ -34,6 +34,8 @@ fn an_inherited_holder_is_renewed_at_once_only_if_it_runs_that_term() {
             0 read
             0 hello a
             0 hello b
+            10 revoke a term=5
+            10 revoke b term=5
             20 wake 3000
         "#]],
     );
@@ -43,6 +45,8 @@ fn an_inherited_holder_is_renewed_at_once_only_if_it_runs_that_term() {
             0 read
             0 hello a
             0 hello b
+            10 revoke a term=5
+            10 revoke b term=5
             20 wake 3000
         "#]],
     );
@@ -56,10 +60,32 @@ fn an_inherited_holder_that_does_not_run_is_granted_after_the_predecessors_lease
             0 read
             0 hello a
             0 hello b
+            10 revoke a term=5
+            10 revoke b term=5
             14000 read
-            14000 hello a
-            15015 hello b
-            15016 grant a term=5 nonce=2 ttl=15000
+            15015 revoke a term=5
+            15015 revoke b term=5
+            15016 write a term=1005 epoch=3 ttl=15000 over 2
+        "#]],
+    );
+}
+
+#[test]
+fn a_record_that_nobody_confirms_is_left_as_soon_as_all_have_released() {
+    check(
+        "0 in_charge; 5 answer a quick; 10 read a; 11 why; 20 answer b revoke refused=stale_term through=7; 30 answer a revoke released=5; 1010 tick; \
+         1020 answer b revoke released=7; 1030 written; 1040 tick",
+        expect![[r#"
+            0 read
+            0 hello a
+            0 hello b
+            10 revoke a term=5
+            10 revoke b term=5
+            11 a holds term 5; a does not say that it runs term 5, and another may have been given a later one: waiting for everybody to say that nothing runs there, at most 15.0 s
+            1010 revoke b term=7
+            1010 revoke a term=7
+            1020 write a term=1007 epoch=3 ttl=15000 over 1
+            1030 grant a term=1007 nonce=3 ttl=15000
         "#]],
     );
 }
@@ -88,8 +114,8 @@ fn a_silent_inherited_holder_is_replaced_only_after_its_lease_counted_from_the_t
             15900 hello a
             15900 hello b
             15911 a holds term 5; a may still run for 106 ms: no answer in time
-            16016 write b term=6 epoch=3 ttl=15000 over 2
-            16100 grant b term=6 nonce=2 ttl=15000
+            16016 write b term=1005 epoch=3 ttl=15000 over 2
+            16100 grant b term=1005 nonce=2 ttl=15000
         "#]],
     );
 }

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use ha_core::flag::FlagRead;
-use ha_core::ids::MemberId;
+use ha_core::ids::{MemberId, Term};
 use ha_core::seen::CallFailure;
 use ha_deployment::EDGE_HUB;
 use ha_iothub::Error;
+use ha_protocol::twin as shape;
 use ha_wire::identity::{ConnectionState, Status};
 use ha_wire::twin::{Section, TwinPatch};
 use ha_wire::{ETag, IfMatch, Map, Twin};
@@ -53,6 +54,14 @@ impl Asked<'_> {
             enabled: twin.status != Some(Status::Disabled),
             version: twin.etag.clone(),
         }
+    }
+
+    /// The term in which the member is active by its tags: a flag bears none.
+    pub(super) async fn tagged_term(&self) -> Result<Option<Term>, CallFailure> {
+        let device = self.seat.member.as_str();
+        let twin = self.client.twin(device, None, &self.call()).await.map_err(|error| call_failure(&error))?;
+        let tag = shape::decode_roles(&Value::Object(twin.tags)).by_pool.get(&self.seat.pool).copied();
+        Ok(tag.filter(|tag| tag.role == shape::Role::Active).map(|tag| tag.term))
     }
 
     /// Sets the flag over the `version` of the twin that was seen, and tells how the twin is then.
