@@ -9,14 +9,21 @@ use std::time::{Duration, Instant};
 use iotedge_ha_e2e::{Ran, Running, Stage, free_port, guide, port};
 use serde_json::{Value, json};
 
-/// The guide names no ports, as its reader has them free; a test takes what is free.
-const FREE_PORTS: &str = "iotedge-ha() { if [ \"$1 $2\" = 'emulator --state' ]; then shift; \
-    command iotedge-ha emulator --https-port 0 --mqtt-port 0 --operation-ms 300 \"$@\"; else command iotedge-ha \"$@\"; fi; }";
+/// The guide's ports are free at its reader's; a test takes what is free.
+const FREE_PORTS: &str = r#"
+moved() { local words=("${@//127.0.0.1:8791/$EDGE_A}"); words=("${words[@]//127.0.0.1:8792/$EDGE_B}"); command "${words[@]}"; }
+iotedge-ha() {
+    if [ "$1 $2" = 'emulator --state' ]; then shift; set -- emulator --https-port 0 --mqtt-port 0 --operation-ms 300 "$@"; fi
+    moved iotedge-ha "$@"
+}
+curl() { moved curl "$@"; }
+"#;
 
 #[test]
 fn the_guide_runs() {
     let stage = Stage::default();
-    let ran = guide::run(&stage, "guides/routing.md", FREE_PORTS, &[]).expect(0);
+    let [a, b] = [(); 2].map(|()| format!("127.0.0.1:{}", free_port()));
+    let ran = guide::run(&stage, "guides/routing.md", FREE_PORTS, &[("EDGE_A", &a), ("EDGE_B", &b)]).expect(0);
     for text in [
         "+ condition  $twin.tags.ha.press_1.role = 'active'",
         "ha-press_1-active  in force",

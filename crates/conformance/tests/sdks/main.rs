@@ -114,6 +114,11 @@ fn node_routes() {
 }
 
 #[test]
+fn node_handover() {
+    node("handover");
+}
+
+#[test]
 fn node_edge() {
     node("edge");
 }
