@@ -165,6 +165,23 @@ async fn tell<H: Hub>(hub: &H, gateway: &MemberId, children: &[String]) -> Optio
     None
 }
 
+/// What the hub is asked when leaf devices are moved.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Calls {
+    /// Reads and writes of identities.
+    pub registry: u64,
+    /// Pages of queries.
+    pub queries: u64,
+    /// Calls to edgeHub.
+    pub methods: u64,
+}
+
+/// What [`apply`] asks of the hub, if all of so many children have to move.
+pub fn calls(config: &ParentsConfig, children: u64, members: u64) -> Calls {
+    let queries = if *config == ParentsConfig::Discovered { members } else { 0 };
+    Calls { registry: members + 1 + 2 * children, queries, methods: children.div_ceil(TOLD_AT_ONCE as u64) }
+}
+
 async fn place_of<H: Hub>(hub: &H, gateway: &MemberId) -> Result<Option<Placed>, Error> {
     hub.adopt(gateway.as_str(), "", |_| false).await
 }

@@ -1,3 +1,5 @@
+mod handover;
+
 use ha_controller::config::{Config, Members, Override, PoolConfig};
 use ha_controller::function::{Function, Timing};
 use ha_core::bounds::{Bounds, Load, bounds, charge_load, pool_load};
@@ -5,6 +7,7 @@ use ha_core::time::Millis;
 use ha_iothub::{Operation, Sku};
 use serde::Serialize;
 
+use self::handover::Handover;
 use crate::commands::common::ConfigArgs;
 use crate::exit::Exit;
 use crate::failure::{OrExit, Result};
@@ -41,6 +44,10 @@ pub(crate) struct Args {
     /// Assume so many members in a pool that selects them by a query
     #[arg(long, value_name = "N", default_value_t = 2)]
     members: u64,
+
+    /// Assume so many leaf devices where they are discovered
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    children: u64,
 
     #[command(flatten)]
     function: FunctionArgs,
@@ -104,6 +111,8 @@ struct PoolEstimate {
     bounds: Bounds,
     #[serde(skip_serializing_if = "Option::is_none")]
     function: Option<Timing>,
+    /// What one change of holder costs.
+    handover: Handover,
     #[serde(skip)]
     ttl: Millis,
 }
@@ -153,7 +162,9 @@ fn estimate(config: &Config, args: &Args) -> Result<Estimate> {
     }
     problems.extend(args.function.function().and_then(|function| function.problem()));
     let timings = pools.iter().filter_map(|pool| Some((pool, pool.function.as_ref()?)));
-    let (mut remarks, named) = (Vec::new(), |pool: &PoolEstimate, said| format!("pool {}: {said}", pool.pool));
+    let named = |pool: &PoolEstimate, said| format!("pool {}: {said}", pool.pool);
+    let slow = |pool: &PoolEstimate| Some(named(pool, pool.handover.remark(sku, units)?));
+    let mut remarks: Vec<_> = pools.iter().filter_map(slow).collect();
     for (pool, timing) in timings {
         match timing.problem(pool.ttl) {
             Some(problem) => problems.push(named(pool, problem)),
@@ -186,6 +197,7 @@ fn pool_estimate(pool: &PoolConfig, config: &Config, args: &Args) -> PoolEstimat
         rto_ms: pool.rto.map(|rto| rto.0),
         bounds,
         function,
+        handover: handover::of(pool, members(pool, args), args.children),
         ttl: pool.policy.timings.ttl,
     }
 }
@@ -259,6 +271,7 @@ fn show(estimate: &Estimate, printer: &Printer) {
         format!("{:.1} %", 100.0 * count as f64 / most as f64),
     ]);
     printer.print_table(&table);
+    handover::show(estimate.pools.iter().map(|pool| (pool.pool.as_str(), &pool.handover)), printer);
     show_function(estimate, printer);
     for remark in &estimate.remarks {
         printer.line(format_args!("\n{} {remark}", printer.tone(Tone::Warning, "note:")));
@@ -331,5 +344,25 @@ mod tests {
         assert!(found.iter().any(|problem| problem.contains("rto_ms = 10000")), "{found:?}");
         assert!(found.iter().any(|problem| problem.contains("messages a day")), "{found:?}");
         assert!(problems(&format!("[hub]\nsku = \"B1\"\n{POOL}"))[0].contains("no IoT Edge"));
+    }
+    #[test]
+    fn hooks_and_leaf_devices_are_counted_for_each_change_of_holder() {
+        let more = "workload_module = \"press\"\nhook = [{ name = \"ask\", on = \"before_switchover\", command = [\"/ask\"] },\n\
+             { name = \"tell\", on = \"after_handover\", command = [\"/tell\"] }]\nparents.";
+        let found = |parents: &str| {
+            let text = format!("{POOL}{more}{parents}\n");
+            let config =
+                ha_controller::config::parse(Path::new("pool.toml"), &text, &[]).expect("a good configuration");
+            let line = Line::parse_from(["estimate", "--children", "60"]);
+            let estimate = estimate(&config, &line.args).expect("an estimate");
+            (serde_json::to_value(&estimate.pools[0].handover).expect("JSON"), estimate.remarks)
+        };
+        let (listed, remarks) = found("children = [\"leaf-1\", \"leaf-2\"]");
+        let counts = serde_json::json!({"methods": 3, "twin_reads": 6, "twin_updates": 8, "registry": 7, "queries": 0,
+            "resource_writes": 0, "hooks": 2, "children": 2});
+        assert_eq!((listed, remarks), (counts, vec![]));
+        let (many, remarks) = found("mode = \"discovered\"");
+        assert_eq!([&many["registry"], &many["methods"], &many["queries"]], [123, 5, 2]);
+        assert!(remarks[0].contains("60 leaf devices take 123 identity registry operations, 74 s"), "{remarks:?}");
     }
 }
