@@ -13,6 +13,13 @@ param storageName string = take('iotedgeha${uniqueString(resourceGroup().id, app
 
 param location string = resourceGroup().location
 
+// As hub.cloud calls the clouds of Azure.
+var clouds = {
+  AzureCloud: 'public'
+  AzureChinaCloud: 'china'
+  AzureUSGovernment: 'us_government'
+}
+
 resource hub 'Microsoft.Devices/IotHubs@2023-06-30' existing = {
   name: hubName
 }
@@ -58,6 +65,7 @@ resource app 'Microsoft.Web/sites@2023-12-01' = {
           value: 'DefaultEndpointsProtocol=https;AccountName=${storage.name};AccountKey=${storage.listKeys().keys[0].value};EndpointSuffix=${environment().suffixes.storage}'
         }
         { name: 'IOTEDGE_HA_CONFIG', value: 'pools.toml' }
+        { name: 'IOTEDGE_HA_HUB_CLOUD', value: clouds[environment().name] }
         { name: 'IOTEDGE_HA_HUB_HOST', value: hub.properties.hostName }
         { name: 'IOTEDGE_HA_HUB_IDENTITY_SOURCE', value: 'managed' }
         { name: 'IOTEDGE_HA_CONTROLLER_STATE_DIR', value: '/tmp/iotedge-ha' }

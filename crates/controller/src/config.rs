@@ -26,6 +26,7 @@ use ha_core::ids::{ControlId, MemberId, PoolName};
 use ha_core::policy::Policy;
 use ha_core::time::Millis;
 use ha_deployment::Ignore;
+use ha_iothub::Cloud;
 use serde::Serialize;
 
 pub use self::gate::FlagConfig;
@@ -68,6 +69,8 @@ pub struct Config {
 /// How to reach the hub.
 #[derive(Clone, Debug, Serialize)]
 pub struct HubConfig {
+    /// The cloud of Azure it is in.
+    pub cloud: Cloud,
     /// What the hub is shown.
     pub access: HubAccess,
     /// Where it is in Azure Resource Manager, if somebody said.

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use crate::budget::Budget;
 use crate::credential::{Credential, ReadStrings, host_of};
-use crate::{Backoff, Call, Entra, Error, Limits, Sku};
+use crate::{Backoff, Call, Cloud, Entra, Error, Limits, Sku};
 
 /// How many keys one attempt may try: the one in use, what replaced it, and the next.
 const KEYS_MAX: u32 = 3;
@@ -29,6 +29,8 @@ const KEYS_MAX: u32 = 3;
 pub struct Options {
     /// Certificates (PEM) to trust instead of the system's: for an emulator or a private endpoint.
     pub ca_pem: Option<Vec<u8>>,
+    /// The cloud that the hub is in: tokens are asked for in its name for hubs.
+    pub cloud: Cloud,
     /// How often a second each kind of operation may be done; by default four fifths of what one S1 unit allows, since
     /// nobody is ever quite alone on a hub.
     pub limits: Limits,
@@ -44,6 +46,7 @@ impl Default for Options {
     fn default() -> Self {
         Options {
             ca_pem: None,
+            cloud: Cloud::Public,
             limits: Sku::S1.limits(1).share(0.8),
             backoff: Backoff::default(),
             connect_timeout: Duration::from_secs(10),
@@ -92,7 +95,7 @@ impl Client {
         if name.is_empty() || !name.chars().all(is_name) || port.parse::<u16>().is_err() {
             return Err(Error::Setup { reason: "the hub's host is not like my-hub.azure-devices.net" });
         }
-        Self::build("https", name, host, Credential::Entra(entra), options)
+        Self::build("https", name, host, Credential::Entra(entra, options.cloud.hub_scope()), options)
     }
 
     /// A client that talks plain HTTP, for tests against a stub.

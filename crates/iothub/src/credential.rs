@@ -6,7 +6,7 @@ use ha_wire::{ConnectionString, Secret};
 use self::keyring::Keyring;
 pub use self::keyring::ReadStrings;
 use crate::Error;
-use crate::entra::{self, Entra, HUB_SCOPE};
+use crate::entra::{self, Entra};
 
 const BEARER: &str = "Bearer ";
 
@@ -14,7 +14,8 @@ const BEARER: &str = "Bearer ";
 #[derive(Debug)]
 pub(crate) enum Credential {
     Keys(Keyring),
-    Entra(Entra),
+    /// And the scope of the tokens.
+    Entra(Entra, &'static str),
 }
 
 impl Credential {
@@ -31,8 +32,8 @@ impl Credential {
     pub(crate) async fn authorization(&self, now_unix_s: u64) -> Result<Secret, entra::Error> {
         match self {
             Self::Keys(keyring) => Ok(keyring.authorization(now_unix_s)),
-            Self::Entra(entra) => {
-                let token = entra.token(HUB_SCOPE).await?;
+            Self::Entra(entra, scope) => {
+                let token = entra.token(scope).await?;
                 Ok(Secret::new(format!("{BEARER}{}", token.expose())))
             }
         }
@@ -42,9 +43,9 @@ impl Credential {
     pub(crate) fn refused(&self, authorization: &Secret) -> bool {
         match self {
             Self::Keys(keyring) => keyring.refused(authorization),
-            Self::Entra(entra) => {
+            Self::Entra(entra, scope) => {
                 let token = authorization.expose().trim_start_matches(BEARER);
-                entra.refused(HUB_SCOPE, &Secret::new(token));
+                entra.refused(scope, &Secret::new(token));
                 false
             }
         }

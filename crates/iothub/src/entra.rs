@@ -24,9 +24,6 @@ use self::transport::Transport;
 use crate::client::unix_now_s;
 use crate::management::{Bearer, TokenFuture};
 
-/// What a token for the hub's data is asked for with.
-pub const HUB_SCOPE: &str = "https://iothubs.azure.net/.default";
-
 /// A token with less left than this is renewed in the background; one that lives for less than twice this, at half its life.
 const RENEW_AHEAD_S: u64 = 600;
 /// A token with less left than this is not begun a call with.
@@ -93,7 +90,7 @@ impl Entra {
         Ok(Self { inner: Arc::new(Inner { source: settings.source, transport, slots: Mutex::default() }) })
     }
 
-    /// A token for a scope such as [`HUB_SCOPE`], good for at least twenty seconds.
+    /// A token for a scope such as [`crate::Cloud::hub_scope`], good for at least twenty seconds.
     ///
     /// # Errors
     /// When there is none and none is to be had; [`Error::is_retryable`] tells an authority in trouble from a refusal.

@@ -10,6 +10,7 @@
 pub mod budget;
 mod call;
 mod client;
+mod cloud;
 mod credential;
 pub mod entra;
 mod error;
@@ -21,6 +22,7 @@ mod sku;
 pub use budget::Urgency;
 pub use call::Call;
 pub use client::{Client, Options, Page, Query};
+pub use cloud::Cloud;
 pub use credential::ReadStrings;
 pub use entra::Entra;
 pub use error::{Error, Refusal};

@@ -24,9 +24,7 @@ use tokio::time::Instant;
 pub use self::error::{Error, Refusal};
 pub use self::hub::{Fallback, Hub, Route};
 use self::request::{Request, Sender};
-
-/// Where Azure's own Resource Manager is; other clouds have others.
-pub const ENDPOINT: &str = "https://management.azure.com";
+use crate::Cloud;
 
 const API_VERSION: &str = "2023-06-30";
 
@@ -84,7 +82,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         let (attempt, poll) = (Duration::from_secs(60), Duration::from_secs(5));
-        Options { endpoint: ENDPOINT.to_owned(), ca_pem: None, attempt, poll }
+        Options { endpoint: Cloud::Public.resource_manager().to_owned(), ca_pem: None, attempt, poll }
     }
 }
 

@@ -31,6 +31,9 @@ pub(super) struct RawFile {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawHub {
+    /// The cloud of Azure that the hub is in: `public`, `china` (21Vianet) or `us_government`. Default: `public`. It says where tokens and Azure
+    /// Resource Manager are, and in whose name tokens are asked for.
+    pub(super) cloud: Option<At<String>>,
     /// The hub's host name, such as `my-hub.azure-devices.net`: for an identity instead of a connection string.
     pub(super) host: Option<At<String>>,
     /// The environment variable that holds the service connection string. Default: `IOTEDGE_HA_CONNECTION_STRING`.
@@ -69,7 +72,7 @@ pub(super) struct RawIdentity {
     pub(super) client_secret_file: Option<At<String>>,
     /// The file that holds the service account's token. Default: `$AZURE_FEDERATED_TOKEN_FILE`.
     pub(super) token_file: Option<At<String>>,
-    /// The token authority, for other clouds. Default: `$AZURE_AUTHORITY_HOST`, else `https://login.microsoftonline.com`.
+    /// The token authority. Default: the one of `hub.cloud`; in the public cloud `$AZURE_AUTHORITY_HOST`, if it is set.
     /// For `managed`: the metadata service's address.
     pub(super) authority: Option<At<String>>,
 }

@@ -62,6 +62,7 @@ macro_rules! keys {
 }
 
 keys! {
+    "hub.cloud" => hub.cloud,
     "hub.host" => hub.host,
     "hub.connection_string_env" => hub.connection_string_env,
     "hub.connection_string_file" => hub.connection_string_file,

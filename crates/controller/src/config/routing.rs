@@ -28,7 +28,7 @@ pub(super) struct RawResource {
     pub(super) group: Option<At<String>>,
     /// The hub's name: the first label of its host name.
     pub(super) name: Option<At<String>>,
-    /// The manager's address, for other clouds. Default: `https://management.azure.com`.
+    /// The manager's address. Default: the one of `hub.cloud`, `https://management.azure.com` in the public one.
     pub(super) endpoint: Option<At<String>>,
 }
 

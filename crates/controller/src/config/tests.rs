@@ -611,3 +611,48 @@ fn a_resource_is_named_whole() {
         assert!(said.contains(reason) && said.contains("hint:"), "{hub}: {said}");
     }
 }
+
+#[test]
+fn a_cloud_says_where_tokens_and_the_resource_manager_are() {
+    let hub = |more: &str| {
+        format!("[hub]\nresource = {{ subscription = \"s\", group = \"g\", name = \"h\" }}\n{more}\n{POOL}")
+    };
+    let secret = "identity = { source = \"client_secret\", tenant = \"t\", client_id = \"c\" }";
+    let found = |more: &str| {
+        let hub = taken(&hub(more), &[]).hub;
+        let authority = hub.identity().and_then(|identity| identity.authority.clone());
+        (hub.cloud.hub_scope(), authority, hub.resource.expect("it is given").endpoint)
+    };
+    let government = "host = \"h.azure-devices.us\"\ncloud = \"us_government\"";
+    let (authority, manager) = ("https://login.microsoftonline.us", "https://management.usgovcloudapi.net");
+    let scope = "https://iothubs.azure.us/.default";
+    let expected = (scope, Some(authority.to_owned()), manager.to_owned());
+    assert_eq!(found(&format!("{government}\n{secret}")), expected);
+    // The metadata service of a machine is everywhere the same.
+    let managed = "identity.source = \"managed\"";
+    assert_eq!(found(&format!("{government}\n{managed}")), (scope, None, manager.to_owned()));
+    let china = format!("host = \"h.azure-devices.cn\"\ncloud = \"china\"\n{secret}");
+    let expected = (
+        "https://iothubs.azure.net/.default",
+        Some("https://login.chinacloudapi.cn".to_owned()),
+        "https://management.chinacloudapi.cn".to_owned(),
+    );
+    assert_eq!(found(&china), expected);
+
+    for (more, reason, hint) in [
+        ("host = \"h.azure-devices.cn\"", "h.azure-devices.cn is not in the cloud \"public\"", "cloud = \"china\""),
+        (
+            "host = \"h.azure-devices.net\"\ncloud = \"us_government\"",
+            "is not in the cloud \"us_government\"",
+            "cloud = \"public\"",
+        ),
+        (
+            "host = \"h.azure-devices.us\"\ncloud = \"moon\"",
+            "cloud = \"moon\" is none of \"public\", \"china\", \"us_government\"",
+            "hint: ",
+        ),
+    ] {
+        let said = said(&hub(&format!("{more}\n{managed}")), &[]);
+        assert!(said.contains(reason) && said.contains(hint), "{more}: {said}");
+    }
+}

@@ -103,7 +103,7 @@ impl IotHub {
         let ca_pem = ca_pem.transpose()?;
         let sku: Sku = config.sku.parse().unwrap_or(Sku::S1);
         let limits = sku.limits(config.units).share(0.8);
-        let options = Options { ca_pem: ca_pem.clone(), limits, ..Options::default() };
+        let options = Options { ca_pem: ca_pem.clone(), cloud: config.cloud, limits, ..Options::default() };
         let client = match &config.access {
             HubAccess::ConnectionString { place, .. } => {
                 // Read once here, for the error that says what is wrong with which line.

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use ha_emulator::{Emulator, Entra as Tokens, Principal, Running, Seed};
 use ha_wire::Secret;
-use iotedge_ha_iothub::entra::{Entra, HUB_SCOPE, Settings, Source};
-use iotedge_ha_iothub::{Call, Client, Error, Options};
+use iotedge_ha_iothub::entra::{Entra, Settings, Source};
+use iotedge_ha_iothub::{Call, Client, Cloud, Error, Options};
 use serde_json::json;
 
 use crate::stub::{Reply, Stub};
 
 const HOUR: u64 = 3600;
+const HUB_SCOPE: &str = Cloud::Public.hub_scope();
 const MANAGEMENT_SCOPE: &str = "https://management.azure.com/.default";
 
 fn client_secret(secret: &str) -> Source {
@@ -169,5 +170,24 @@ fn authorities_off_this_machine_are_asked_over_https() {
         let authority = Some(authority.to_owned());
         let made = Entra::new(Settings { source: client_secret("s"), authority: authority.clone(), ca_pem: None });
         assert_eq!(made.is_ok(), taken, "{authority:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_asked_for_in_the_name_that_the_hubs_cloud_has_for_hubs() {
+    for (cloud, name) in [
+        (Cloud::Public, "iothubs.azure.net"),
+        (Cloud::China, "iothubs.azure.net"),
+        (Cloud::UsGovernment, "iothubs.azure.us"),
+    ] {
+        // The authority refuses, so nobody looks for the hub.
+        let stub = Stub::start([Reply::json(400, &json!({"error": "invalid_client"}))]).await;
+        let host = format!("my-hub{}", cloud.hub_suffix());
+        let options = Options { cloud, ..Options::default() };
+        let client = Client::with_entra(&host, at_stub(&stub, client_secret("s")), &options).unwrap();
+        let error = client.twin("leaf", None, &call()).await.unwrap_err();
+        assert!(matches!(error, Error::NoToken { .. }), "{error}");
+        let asked = &stub.requests()[0].body;
+        assert!(asked.contains(&format!("scope=https%3A%2F%2F{name}%2F.default")), "{asked}");
     }
 }

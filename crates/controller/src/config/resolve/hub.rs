@@ -1,6 +1,8 @@
 //! How to reach the hub, and who asks.
 
-use crate::config::file::{RawFile, RawIdentity};
+use ha_iothub::Cloud;
+
+use crate::config::file::{RawFile, RawHub, RawIdentity};
 use crate::config::origin::{At, Origin};
 use crate::config::problem::holds_key;
 use crate::config::{CONNECTION_STRING_ENV, HubAccess, HubConfig, IdentityConfig, IdentitySource, SecretPlace};
@@ -17,7 +19,8 @@ const CLIENT_SECRET_ENV: &str = "AZURE_CLIENT_SECRET";
 
 impl Resolver<'_> {
     pub(super) fn hub(&mut self, raw: &RawFile) -> HubConfig {
-        let identity = self.identity(&raw.hub.identity);
+        let cloud = self.cloud(&raw.hub);
+        let identity = self.identity(&raw.hub.identity, cloud);
         let access = self.access(raw, identity);
         let ca_file = raw.hub.ca_file.as_ref().map(|at| self.note("hub.ca_file", at, self.beside(&at.value)));
         let sku = self.text("hub.sku", &raw.hub.sku, "S1").to_ascii_uppercase();
@@ -26,8 +29,26 @@ impl Resolver<'_> {
             self.complain(&at.origin, reason, format!("one of {}", SKUS.join(", ")));
         }
         let units = self.number("hub.units", &[&raw.hub.units], 1, 1..=200);
-        let resource = self.resource(&raw.hub, &access);
-        HubConfig { access, resource, ca_file, sku, units: u32::try_from(units).unwrap_or(1) }
+        let resource = self.resource(&raw.hub, &access, cloud);
+        HubConfig { cloud, access, resource, ca_file, sku, units: u32::try_from(units).unwrap_or(1) }
+    }
+
+    fn cloud(&mut self, raw: &RawHub) -> Cloud {
+        let words = ["public", "china", "us_government"];
+        let word = self.word("hub.cloud", &[&raw.cloud], words);
+        let cloud = match word {
+            "china" => Cloud::China,
+            "us_government" => Cloud::UsGovernment,
+            _ => Cloud::Public,
+        };
+        let Some(host) = &raw.host else { return cloud };
+        let of_host = Cloud::ALL.into_iter().zip(words).find(|(other, _)| host.value.ends_with(other.hub_suffix()));
+        if let Some((_, right)) = of_host.filter(|(other, _)| *other != cloud) {
+            let origin = raw.cloud.as_ref().map_or(&host.origin, |at| &at.origin);
+            let reason = format!("{} is not in the cloud {word:?}", host.value);
+            self.complain(origin, reason, format!("cloud = {right:?} under [hub]"));
+        }
+        cloud
     }
 
     fn access(&mut self, raw: &RawFile, identity: Option<IdentityConfig>) -> HubAccess {
@@ -89,7 +110,7 @@ impl Resolver<'_> {
         }
     }
 
-    fn identity(&mut self, raw: &RawIdentity) -> Option<IdentityConfig> {
+    fn identity(&mut self, raw: &RawIdentity, cloud: Cloud) -> Option<IdentityConfig> {
         let Some(at) = &raw.source else {
             if let Some((name, origin)) = raw.given().first() {
                 let hint = format!("add source = {SOURCES}");
@@ -113,7 +134,9 @@ impl Resolver<'_> {
             self.complain(&origin, reason, format!("take it out; it takes: {}", taken.join(", ")));
         }
         let source = self.identity_source(&word, at, raw)?;
-        let authority = self.noted("hub.identity.authority", &raw.authority);
+        let asks_authority = matches!(source, IdentitySource::Workload { .. } | IdentitySource::ClientSecret { .. });
+        let of_cloud = (asks_authority && cloud != Cloud::Public).then(|| cloud.authority().to_owned());
+        let authority = self.noted("hub.identity.authority", &raw.authority).or(of_cloud);
         Some(IdentityConfig { source, authority })
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ha_core::ids::PoolName;
-use ha_iothub::management::ENDPOINT;
+use ha_iothub::Cloud;
 
 use super::{At, Members, Origin, RawFile, RawPool, Resolver};
 use crate::config::HubAccess;
@@ -14,7 +14,7 @@ use crate::routing::{CHARS_MAX, Mode, RouteConfig, RoutingConfig, SOURCES, defau
 const NAMES_HINT: &str = "`az iot hub show --name NAME --query id` prints all three";
 
 impl Resolver<'_> {
-    pub(super) fn resource(&mut self, hub: &RawHub, access: &HubAccess) -> Option<ResourceConfig> {
+    pub(super) fn resource(&mut self, hub: &RawHub, access: &HubAccess, cloud: Cloud) -> Option<ResourceConfig> {
         let raw = &hub.resource;
         let given = [&raw.subscription, &raw.group, &raw.name, &raw.endpoint];
         let first = given.iter().find_map(|at| at.as_ref())?.origin.clone();
@@ -32,7 +32,8 @@ impl Resolver<'_> {
         let subscription = part("subscription", &raw.subscription);
         let group = part("group", &raw.group);
         let name = part("name", &raw.name);
-        let endpoint = self.text("hub.resource.endpoint", &raw.endpoint, ENDPOINT).trim_end_matches('/').to_owned();
+        let usual = cloud.resource_manager();
+        let endpoint = self.text("hub.resource.endpoint", &raw.endpoint, usual).trim_end_matches('/').to_owned();
         if matches!(access, HubAccess::ConnectionString { management: None, .. }) {
             let hint = "add [hub.identity] with a source; with a connection string it is used for Azure Resource Manager alone";
             self.complain(&first, "Azure Resource Manager takes no connection string", hint);
