@@ -11,10 +11,10 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::emulator::Seeds;
 use crate::listen::{self, Door};
 use crate::mqtt;
 use crate::rest::{self, App};
+use crate::seeds::Seeds;
 
 /// Callers that may wait to be let in, as tokio has it.
 const BACKLOG: u32 = 1024;

@@ -17,17 +17,18 @@ use crate::doors::Doors;
 use crate::error::Error;
 use crate::events::{Events, Place};
 use crate::files::{self, Readers};
-use crate::hub::{DeviceBody, Dice, Expect, Hub, Id, ModuleBody};
+use crate::hub::{Dice, Hub};
 use crate::journal::Journal;
 use crate::listen::{Door, Doorstep, Signpost};
 use crate::management::ControlPlane;
-use crate::options::{Options, Seed};
-use crate::rest::{App, Recorder};
+use crate::options::Options;
+use crate::rest::{App, ControlToken, Recorder};
 use crate::running::Running;
 use crate::secrets::Secrets;
+use crate::seeds::Seeds;
 use crate::shell::Shell;
 use crate::transfers::{self, Transfers};
-use crate::{evaluation, fleet, jobs, journal, listen, script, snapshot, tls};
+use crate::{evaluation, jobs, journal, listen, script, snapshot, tls};
 
 /// An IoT Hub in this process.
 #[derive(Debug)]
@@ -149,7 +150,7 @@ fn access(options: &Options, policies: Policies, token_key: &str) -> Result<Acce
 
 fn app(options: &Options, shell: &Arc<Shell>, control_token: &str, stop: &CancellationToken) -> Result<App, Error> {
     let recorder = options.record.as_deref().map(Recorder::open).transpose()?.map(Arc::new);
-    Ok(App { shell: Arc::clone(shell), control_token: control_token.into(), recorder, stop: stop.clone() })
+    Ok(App { shell: Arc::clone(shell), control_token: ControlToken::new(control_token), recorder, stop: stop.clone() })
 }
 
 fn door(
@@ -212,54 +213,8 @@ fn open_hub(options: &Options, dice: Dice) -> Result<(Hub, Option<Journal>), Err
     Ok((hub, journal))
 }
 
-/// What fills a hub at the start, and again when it is restarted without its state.
-#[derive(Debug)]
-pub(crate) struct Seeds {
-    devices: Vec<Seed>,
-    fleet: Option<PathBuf>,
-    import: Option<PathBuf>,
-}
-
-impl Seeds {
-    fn of(options: &Options) -> Self {
-        Self { devices: options.seed.clone(), fleet: options.seed_file.clone(), import: options.import.clone() }
-    }
-
-    pub(crate) fn plant(&self, hub: &mut Hub, now: Timestamp) -> Result<(), Error> {
-        for seed in &self.devices {
-            plant(hub, seed, now).map_err(Error::Option)?;
-        }
-        if let Some(path) = &self.fleet {
-            fleet::plant(hub, path, now)?;
-        }
-        if let Some(path) = &self.import {
-            let text = std::fs::read_to_string(path).map_err(Error::read(path))?;
-            let done = fleet::import(hub, &text, now);
-            done.map_err(|reason| Error::Option(format!("{}: {reason}", path.display())))?;
-        }
-        Ok(())
-    }
-}
-
 fn keys_dir(options: &Options) -> Option<&Path> {
     options.state_dir.as_deref().or(options.keys_dir.as_deref())
-}
-
-/// Makes a device and its modules unless they are there.
-pub(crate) fn plant(hub: &mut Hub, seed: &Seed, now: Timestamp) -> Result<(), String> {
-    let refused = |refusal: crate::hub::Refusal| format!("seed {}: {refusal}", seed.device);
-    if !hub.exists(&Id::device(&seed.device)) {
-        let body = serde_json::json!({"capabilities": {"iotEdge": seed.edge}});
-        let body = DeviceBody::read(body).map_err(refused)?;
-        hub.put_device(&seed.device, &body, &Expect::Nothing, now).map_err(refused)?;
-    }
-    for module in &seed.modules {
-        if !hub.exists(&Id::module(&seed.device, module)) {
-            let body = ModuleBody::default();
-            hub.put_module(&seed.device, module, &body, &Expect::Nothing, now).map_err(refused)?;
-        }
-    }
-    Ok(())
 }
 
 fn ca_file(options: &Options, ca_pem: &str) -> Result<Option<PathBuf>, Error> {

@@ -32,6 +32,8 @@ use schema::Notice;
 use snapshot::Snapshot;
 use subscription::{Origin, State, Subscription};
 
+/// Under what name subscriptions are kept beside the hub.
+pub(crate) const KEPT_AS: &str = "event_subscriptions";
 /// Subscriptions of one hub.
 const SUBSCRIPTIONS_MAX: usize = 100;
 

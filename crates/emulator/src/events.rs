@@ -1,7 +1,6 @@
 //! From the hub's events to whoever listens: routes and their endpoints, Event Grid, the tail.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -10,46 +9,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::access::{Issuer, Policies};
-use crate::event_grid::{EventGrid, EventSubscription, Settings};
+use crate::event_grid::{self, EventGrid, EventSubscription, Settings};
 use crate::hub::{Event, Hub, Id, Kind};
-use crate::management::{Beginning, Management};
+use crate::management::{self, Beginning, Management};
 use crate::options::Options;
-use crate::routing::{Endpoint, Endpoints, Message};
-use crate::shell::{EVENT_SUBSCRIPTIONS, RESOURCE};
+use crate::routing::{Endpoints, Message};
 use crate::webhook::Webhooks;
 
 /// Lines that a slow reader of the tail may fall behind.
 const TAIL_MAX: usize = 1024;
-
-/// Who hears of events from the start, and how.
-#[derive(Debug, Clone)]
-pub struct EventOptions {
-    /// Event Grid subscriptions; their webhooks are asked until they agree.
-    pub subscriptions: Vec<EventSubscription>,
-    /// Endpoints of routes that lead somewhere on this machine.
-    pub endpoints: Vec<Endpoint>,
-    /// `properties.routing` of the hub's resource. Default: no routes, everything to the built-in endpoint.
-    pub routing: Option<Value>,
-    /// How long Event Grid holds back a change of connection state for the last one to win. Azure: 60 s.
-    pub connection_window: Duration,
-    /// Stretches the retry schedule of Event Grid.
-    pub retry_scale: f64,
-    /// Events that may wait for one subscriber; the next ones are lost, and counted.
-    pub waiting_max: usize,
-}
-
-impl Default for EventOptions {
-    fn default() -> Self {
-        Self {
-            subscriptions: Vec::new(),
-            endpoints: Vec::new(),
-            routing: None,
-            connection_window: Duration::from_secs(60),
-            retry_scale: 1.0,
-            waiting_max: 10_000,
-        }
-    }
-}
 
 /// What the surroundings give.
 #[derive(Debug)]
@@ -106,7 +74,7 @@ impl Events {
         let endpoints = Endpoints::open(&options.endpoints, &webhooks, &tasks, &stop)?;
         let local = endpoints.names();
         let beginning = Beginning { routing: options.routing, local, size, disable_local_auth, policies };
-        let management = Management::new(control_plane, host, beginning, kept(RESOURCE), Timestamp::now())?;
+        let management = Management::new(control_plane, host, beginning, kept(management::KEPT_AS), Timestamp::now())?;
         let settings = Settings {
             window: options.connection_window,
             scale: options.retry_scale,
@@ -118,7 +86,7 @@ impl Events {
         };
         let event_grid = Arc::new(EventGrid::new(settings, webhooks, tasks, stop));
         event_grid.start();
-        event_grid.resume(kept(EVENT_SUBSCRIPTIONS))?;
+        event_grid.resume(kept(event_grid::KEPT_AS))?;
         for subscription in &options.subscriptions {
             let added = event_grid.add(subscription.clone());
             added.map_err(|e| format!("event subscription {}: {e}", subscription.name))?;
@@ -177,7 +145,7 @@ impl Events {
     /// Nobody listens.
     pub(crate) fn example(policies: Policies) -> Self {
         let settings = Settings {
-            window: Duration::ZERO,
+            window: std::time::Duration::ZERO,
             scale: 1.0,
             waiting_max: 1,
             hub: "hub".into(),
@@ -187,8 +155,7 @@ impl Events {
         };
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let event_grid = Arc::new(EventGrid::new(settings, Arc::default(), tasks, stop));
-        let (plane, host, now) =
-            (crate::management::ControlPlane::default(), "localhost".to_owned(), Timestamp::UNIX_EPOCH);
+        let (plane, host, now) = (management::ControlPlane::default(), "localhost".to_owned(), Timestamp::UNIX_EPOCH);
         let beginning = Beginning { routing: None, local: Vec::new(), size: None, disable_local_auth: false, policies };
         let management = Management::new(plane, host, beginning, None, now).expect("a hub");
         let tail = broadcast::Sender::new(TAIL_MAX);

@@ -28,6 +28,9 @@ use self::state::{Pending, State, Then, etag};
 use crate::hub::Key;
 use crate::throttle::Size;
 
+/// Under what name the resource is kept beside the hub.
+pub(crate) const KEPT_AS: &str = "resource";
+
 /// The resource.
 #[derive(Debug)]
 pub(crate) struct Management {

@@ -1,5 +1,7 @@
 //! How to run the emulator.
 
+mod events;
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,10 +9,11 @@ use std::time::Duration;
 use rustls::pki_types::ServerName;
 
 use crate::access::Entra;
-use crate::events::EventOptions;
 use crate::management::ControlPlane;
 use crate::throttle::Throttling;
 use crate::tls::host_of;
+
+pub use events::EventOptions;
 
 /// What can be chosen before the start; the defaults suit a test: loopback, free ports, nothing kept.
 #[derive(Debug, Clone)]

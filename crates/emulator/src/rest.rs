@@ -1,6 +1,7 @@
 //! The service REST API, the WebSocket door for MQTT, and the control API, on one listener.
 
 mod answer;
+mod app;
 mod arm;
 mod bound;
 mod call;
@@ -18,6 +19,7 @@ mod record;
 mod serve;
 mod service;
 
+pub(crate) use app::{App, ControlToken};
 pub(crate) use methods::carry;
 pub(crate) use record::Recorder;
-pub(crate) use serve::{App, accept};
+pub(crate) use serve::accept;

@@ -14,7 +14,6 @@ use tokio_util::task::TaskTracker;
 
 use crate::access::{Audience, TokenRequest};
 use crate::doors::Restart;
-use crate::emulator::plant;
 use crate::evaluation;
 use crate::faults::Faults;
 use crate::fleet;
@@ -23,6 +22,7 @@ use crate::listen::Peer;
 use crate::meters::Meters;
 use crate::mqtt::{self, Caller};
 use crate::options::Seed;
+use crate::seeds::plant;
 use crate::shell::{Connection, Message, Shell};
 use crate::snapshot;
 use crate::throttle::Throttling;

@@ -30,8 +30,6 @@ use crate::script::Progress;
 use crate::throttle::{Gate, Spent};
 use crate::transfers::Transfers;
 
-pub(crate) use settings::{EVENT_SUBSCRIPTIONS, RESOURCE};
-
 /// Packets that may wait for one connection.
 const OUTBOX_MAX: usize = 256;
 /// Messages that a slow listener may fall behind.

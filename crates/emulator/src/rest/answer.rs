@@ -8,13 +8,30 @@ use ha_wire::error::{HEADER, form_a, form_b};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::hub::{Refusal, Shown};
+use crate::hub::{Code, Refusal, Shown};
 
 const ERROR_CODE: HeaderName = HeaderName::from_static(HEADER);
 /// Ours: why the hub refused what the real one refuses without a word.
 const REASON: HeaderName = HeaderName::from_static("x-emulator-reason");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-request-id");
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
+
+/// What came of a call on the hub's own paths.
+pub(super) type Outcome = Result<Response, Refusal>;
+
+/// Marks an answer that must never arrive.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lost;
+
+/// A call that the hub does not know.
+pub(super) fn unknown() -> Refusal {
+    Refusal::new(Code::GenericMethodNotAllowed, "no such operation")
+}
+
+/// An error as the control API words it.
+pub(super) fn problem(status: StatusCode, text: &str) -> Response {
+    with_body(status, &json!({"error": text}))
+}
 
 /// 200 with a body.
 pub(super) fn ok(body: &Value) -> Response {

@@ -7,10 +7,9 @@ use axum::response::Response;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::answer::{no_content, ok, refused};
+use super::answer::{Outcome, no_content, ok, refused, unknown};
 use super::call::Call;
 use super::metering::throttled;
-use super::service::{Outcome, unknown};
 use crate::hub::{Ack, CloudMessage, Expect, FEEDBACK, Hub, Received, Refusal, Settlement, print_time};
 use crate::meters::Meter;
 use crate::shell::Shell;

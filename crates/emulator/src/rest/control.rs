@@ -9,11 +9,11 @@ use axum::response::Response;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::answer::{ok, with_body};
+use super::answer::{ok, problem};
+use super::app::App;
 use super::bound;
 use super::call::Call;
 use super::events;
-use super::serve::App;
 
 /// Carries out a call under `/_emulator/`.
 pub(super) async fn control(app: &App, call: &Call) -> Response {
@@ -45,7 +45,7 @@ pub(super) async fn control(app: &App, call: &Call) -> Response {
 /// What a caller is told who has not the control token.
 pub(super) fn turn_away(app: &App, call: &Call) -> Option<Response> {
     let given = call.header("authorization").and_then(|header| header.strip_prefix("Bearer ")).unwrap_or_default();
-    if same(given.as_bytes(), app.control_token.as_bytes()) {
+    if app.control_token.is(given) {
         return None;
     }
     Some(problem(StatusCode::UNAUTHORIZED, "send the control token: Authorization: Bearer …"))
@@ -59,13 +59,4 @@ fn read<T: DeserializeOwned>(call: &Call, check: impl FnOnce(&T) -> Result<(), S
     let read = serde_json::from_slice(body).map_err(|e| e.to_string())?;
     check(&read)?;
     Ok(read)
-}
-
-pub(super) fn problem(status: StatusCode, text: &str) -> Response {
-    with_body(status, &json!({"error": text}))
-}
-
-/// In time that depends on the lengths only.
-pub(super) fn same(left: &[u8], right: &[u8]) -> bool {
-    left.len() == right.len() && left.iter().zip(right).fold(0, |acc, (l, r)| acc | (l ^ r)) == 0
 }

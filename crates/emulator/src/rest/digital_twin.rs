@@ -8,10 +8,9 @@ use ha_wire::percent_encode;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::answer::{accepted, method_refused, ok, refused};
+use super::answer::{Outcome, accepted, method_refused, ok, refused, unknown};
 use super::call::Call;
 use super::methods::{ask, checked};
-use super::service::{Outcome, unknown};
 use crate::hub::{Expect, Hub, Id, Refusal};
 use crate::shell::Shell;
 

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::answer::{ok, with_body};
+use super::app::ControlToken;
 use super::call::Call;
-use super::control::same;
 use crate::access::{LIFETIME_S, TENANT, TokenRequest, issuer_url};
 use crate::shell::Shell;
 
@@ -23,7 +23,7 @@ pub(super) fn is_ours(path: &[&str]) -> bool {
 }
 
 /// Answers as the authority.
-pub(super) fn answer(shell: &Shell, call: &Call, control_token: &str) -> Response {
+pub(super) fn answer(shell: &Shell, call: &Call, control_token: &ControlToken) -> Response {
     let path = call.path();
     match (call.method.as_str(), &path[..]) {
         ("GET", [_, _, tenant, "v2.0", ".well-known", "openid-configuration"])
@@ -90,7 +90,12 @@ fn configuration(call: &Call, tenant: &str) -> Value {
     })
 }
 
-fn client_credentials(shell: &Shell, call: &Call, tenant: &str, control_token: &str) -> Result<Value, Problem> {
+fn client_credentials(
+    shell: &Shell,
+    call: &Call,
+    tenant: &str,
+    control_token: &ControlToken,
+) -> Result<Value, Problem> {
     let form = call.form();
     let field = |name: &str| {
         let found = form.iter().find(|(known, _)| known == name);
@@ -101,7 +106,7 @@ fn client_credentials(shell: &Shell, call: &Call, tenant: &str, control_token: &
         return Err(Problem::new(StatusCode::BAD_REQUEST, "unsupported_grant_type", 70_003, text));
     }
     let client_id = field("client_id")?;
-    if !same(field("client_secret")?.as_bytes(), control_token.as_bytes()) {
+    if !control_token.is(field("client_secret")?) {
         let text = format!("Invalid client secret provided for '{client_id}': it is the emulator's control token.");
         return Err(Problem::new(StatusCode::UNAUTHORIZED, "invalid_client", 7_000_215, text));
     }
@@ -142,9 +147,9 @@ fn instance_metadata(shell: &Shell, call: &Call) -> Result<Value, Problem> {
 }
 
 /// As App Service and Functions answer at `IDENTITY_ENDPOINT`.
-fn app_service(shell: &Shell, call: &Call, control_token: &str) -> Result<Value, Problem> {
+fn app_service(shell: &Shell, call: &Call, control_token: &ControlToken) -> Result<Value, Problem> {
     let secret = call.header("x-identity-header").unwrap_or_default();
-    if !same(secret.as_bytes(), control_token.as_bytes()) {
+    if !control_token.is(secret) {
         let text = "X-IDENTITY-HEADER is the emulator's control token.";
         return Err(Problem::new(StatusCode::UNAUTHORIZED, "invalid_client", 7_000_215, text));
     }

@@ -11,10 +11,9 @@ use serde_json::{Value, json};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::answer::{no_content, ok, with_body};
+use super::answer::{no_content, ok, problem, with_body};
+use super::app::App;
 use super::call::Call;
-use super::control::problem;
-use super::serve::App;
 use crate::event_grid::{EventSubscription, NotMade};
 use crate::events::Line;
 use crate::hub::Kind;

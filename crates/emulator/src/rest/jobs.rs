@@ -2,10 +2,9 @@
 
 use jiff::Timestamp;
 
-use super::answer::{no_content, ok};
+use super::answer::{Outcome, no_content, ok, unknown};
 use super::call::Call;
 use super::query::{continuation, page, page_size};
-use super::service::{Outcome, unknown};
 use crate::hub::Hub;
 use crate::shell::Shell;
 

@@ -6,9 +6,8 @@ use ha_wire::query::{HEADER_CONTINUATION, HEADER_ITEM_TYPE, HEADER_MAX_ITEM_COUN
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::answer::ok;
+use super::answer::{Outcome, ok};
 use super::call::Call;
-use super::service::Outcome;
 use crate::hub::{Hub, PAGE_MAX, Page, Refusal};
 
 /// `POST /devices/query`

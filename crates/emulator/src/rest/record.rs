@@ -15,8 +15,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use super::answer::Lost;
 use super::call::Call;
-use super::serve::Lost;
 use crate::error::Error;
 
 /// Takes exchanges down, each before its answer goes out.

@@ -12,11 +12,11 @@ use axum::routing::any;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_util::sync::CancellationToken;
 
-use super::answer::{dress, refused};
+use super::answer::{Lost, dress, refused};
+use super::app::App;
 use super::call::{Call, discard, is_long, segments};
-use super::record::{Asked, Recorder};
+use super::record::Asked;
 use super::{arm, control, device, entra, events, metering, page, service};
 use crate::faults::{RestKind, Verdict};
 use crate::hub::{Code, Refusal};
@@ -34,19 +34,6 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// When the hub stops, answers may take so much longer.
 const LAST_ANSWER_WITHIN: Duration = Duration::from_millis(200);
 const MQTT_OVER_WEBSOCKET: &str = "/$iothub/websocket";
-
-/// What the HTTPS listener serves.
-#[derive(Clone)]
-pub(crate) struct App {
-    pub(crate) shell: Arc<Shell>,
-    pub(crate) control_token: Arc<str>,
-    pub(crate) recorder: Option<Arc<Recorder>>,
-    pub(crate) stop: CancellationToken,
-}
-
-/// Marks an answer that must never arrive.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Lost;
 
 /// Serves one connection until it ends.
 pub(crate) async fn accept<S>(app: App, stream: S, peer: Arc<Peer>)

@@ -4,7 +4,7 @@ use axum::response::Response;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::answer::{coded, no_content, ok, refused, shown};
+use super::answer::{Outcome, coded, no_content, ok, refused, shown, unknown};
 use super::call::Call;
 use super::query::query;
 use super::{bound, digital_twin, jobs, metering, methods};
@@ -12,8 +12,6 @@ use crate::access::{Caller, Denied, Right};
 use crate::hub::{Code, DeviceBody, Hub, Id, ModuleBody, Refusal};
 use crate::meters::Meter;
 use crate::shell::Shell;
-
-pub(super) type Outcome = Result<Response, Refusal>;
 
 /// Carries out a call on the hub's own paths.
 pub(super) async fn service(shell: &Shell, call: &Call) -> Response {
@@ -200,8 +198,4 @@ fn configurations(hub: &mut Hub, call: &Call, path: &[&str], now: Timestamp) -> 
         ("DELETE", ["configurations", id]) => hub.delete_configuration(id, &call.expect()).map(|()| no_content()),
         _ => Err(unknown()),
     }
-}
-
-pub(super) fn unknown() -> Refusal {
-    Refusal::new(Code::GenericMethodNotAllowed, "no such operation")
 }

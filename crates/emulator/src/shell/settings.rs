@@ -6,14 +6,10 @@ use jiff::Timestamp;
 
 use super::{Core, Shell};
 use crate::access::Access;
+use crate::event_grid;
 use crate::hub::Hub;
-use crate::management::{Failure, Management};
+use crate::management::{self, Failure, Management};
 use crate::throttle::Throttling;
-
-/// Under what name the resource is kept beside the hub.
-pub(crate) const RESOURCE: &str = "resource";
-/// The same for event subscriptions.
-pub(crate) const EVENT_SUBSCRIPTIONS: &str = "event_subscriptions";
 
 impl Shell {
     /// Writes to the hub as a resource; what came of it is in the log before anybody is told.
@@ -24,14 +20,14 @@ impl Shell {
         let management = &self.events.management;
         self.act(|hub, now| {
             let done = deed(management, hub, now)?;
-            hub.keep_beside(RESOURCE, management.keep(now));
+            hub.keep_beside(management::KEPT_AS, management.keep(now));
             Ok(done)
         })
     }
 
     /// Writes down which event subscriptions there are.
     pub(crate) fn keep_subscriptions(&self) {
-        self.act(|hub, _| hub.keep_beside(EVENT_SUBSCRIPTIONS, self.events.event_grid.keep()));
+        self.act(|hub, _| hub.keep_beside(event_grid::KEPT_AS, self.events.event_grid.keep()));
     }
 
     /// Throttles as a hub of this size from here on, which the hub then has; `None` turns them off.

@@ -6,11 +6,11 @@ use jiff::SignedDuration;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{problem, read};
+use super::read;
 use crate::doors::Restart;
 use crate::faults::{DeviceFault, RestFault, RestKind};
 use crate::hub::Id;
-use crate::rest::answer::{no_content, ok};
+use crate::rest::answer::{no_content, ok, problem};
 use crate::rest::call::Call;
 use crate::shell::Shell;
 

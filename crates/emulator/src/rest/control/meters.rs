@@ -6,9 +6,9 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use serde_json::json;
 
-use super::{problem, read};
+use super::read;
 use crate::meters::{self, Gauges, open_metrics};
-use crate::rest::answer::{no_content, ok};
+use crate::rest::answer::{no_content, ok, problem};
 use crate::rest::call::Call;
 use crate::shell::Shell;
 use crate::throttle::Throttling;

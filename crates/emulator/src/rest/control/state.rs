@@ -6,10 +6,9 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use super::problem;
 use crate::fleet;
 use crate::hub::{Hub, Id};
-use crate::rest::answer::ok;
+use crate::rest::answer::{ok, problem};
 use crate::rest::call::Call;
 use crate::shell::Shell;
 
