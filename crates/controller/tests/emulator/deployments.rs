@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use ha_deployment::Manifest;
 use ha_deployment::release::Part;
+use ha_deployment::{Ignore, Manifest};
 use ha_iothub::Call;
 use ha_wire::configuration::Configuration;
 use ha_wire::twin::TwinPatch;
 use ha_wire::{IfMatch, Twin};
-use iotedge_ha_controller::config::Config;
+use iotedge_ha_controller::config::{Config, PoolConfig};
 use iotedge_ha_controller::hub::iot::IotHub;
 use iotedge_ha_controller::operate::deploy::{self, DeployError, Order, Progress, Release, Survey};
-use iotedge_ha_controller::operate::{DriftKind, drift};
+use iotedge_ha_controller::operate::{DriftKind, Drifted, drift};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -156,6 +156,15 @@ async fn a_member_that_is_deleted_on_the_way_is_named() {
     assert!(missing.contains("a member cannot be deployed to: edge-b: "), "{missing}");
 }
 
+/// What members are told otherwise than the one they are compared with.
+fn shown(drifted: &[Drifted]) -> Vec<String> {
+    let told = drifted.iter().filter(|drifted| drifted.kind == DriftKind::Told);
+    let line = |d: &Drifted| {
+        format!("{} {}: {} | {} [{}]", d.module, d.key, d.here, d.there, d.set_by.as_deref().unwrap_or("?"))
+    };
+    told.map(line).collect()
+}
+
 #[tokio::test]
 async fn drift_names_what_differs_and_who_set_it() {
     let site = Site::open().await;
@@ -181,16 +190,20 @@ async fn drift_names_what_differs_and_who_set_it() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
     assert_eq!(report.compared_with.as_ref().map(ha_core::ids::MemberId::as_str), Some("edge-a"));
-    let shown = |n: usize| {
-        let told = report.members[n].differences.iter().filter(|drifted| drifted.kind == DriftKind::Told);
-        let line = |d: &iotedge_ha_controller::operate::Drifted| {
-            format!("{} {}: {} | {} [{}]", d.module, d.key, d.here, d.there, d.set_by.as_deref().unwrap_or("?"))
-        };
-        told.map(line).collect::<Vec<_>>()
-    };
-    assert_eq!(shown(0), [""; 0]);
-    assert_eq!(shown(1), ["$edgeHub routes.down: \"FROM /* INTO $upstream\" | (none) [extra]"]);
-    assert_eq!(shown(2), ["press desired.speed: 3 | (none) [set for this device alone]"]);
+    let route = "$edgeHub routes.down: \"FROM /* INTO $upstream\" | (none) [extra]";
+    let speed = "press desired.speed: 3 | (none) [set for this device alone]";
+    let differences = report.members.iter().map(|member| shown(&member.differences));
+    assert_eq!(differences.collect::<Vec<_>>(), [vec![], vec![route], vec![speed]]);
     assert!(report.has_drift());
+
+    // What is meant to differ is told apart, and is not in the digest.
+    let place = |text: &str| text.parse().expect("a place");
+    let of_member = [("edge-b".to_owned(), vec![place("$edgeHub routes.down")])].into();
+    let meant = PoolConfig { ignore: Ignore { of_all: vec![place("press desired.speed")], of_member }, ..pool.clone() };
+    let report = drift(&site.hub, &meant).await.expect("a report");
+    assert!(report.members.iter().all(|member| shown(&member.differences).is_empty()), "{report:?}");
+    let found = report.members.iter().map(|member| shown(&member.meant));
+    assert_eq!(found.collect::<Vec<_>>(), [vec![], vec![route], vec![speed]]);
+    assert!(report.members.iter().all(|member| member.told == report.members[0].told), "{report:?}");
     drop(site.bench);
 }
