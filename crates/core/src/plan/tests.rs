@@ -5,11 +5,11 @@ use expect_test::{Expect, expect};
 use super::*;
 use crate::anchor::{Mark, OperatorRequest};
 use crate::ids::BootId;
-use crate::messages::{Answer, HolderState, Workload};
+use crate::messages::{Answer, HolderState, Refusal, Workload};
 use crate::policy::{Failback, OnDrift, OnWorkloadFailure};
 use crate::script::{Line, phrases};
-use crate::seen::{Deployed, Registry, Seen, Trouble};
-use crate::time::WallTime;
+use crate::seen::{CallFailure, Deployed, Registry, Seen, Trouble};
+use crate::time::{Millis, WallTime};
 
 mod acting;
 mod consent;
@@ -38,7 +38,7 @@ fn shown(plan: &Plan) -> String {
         let said = match step {
             Step::Claim => "claim".to_owned(),
             Step::Renew { member, term } => format!("renew {member} {term}"),
-            Step::Probe { members } => format!("probe {}", listed_names(members)),
+            Step::Probe { members } => format!("probe {}", waiting::listed_names(members)),
             Step::Hear { member } => format!("hear {member}"),
             Step::Revoke { member, term, wish } => format!("revoke {member} {term}: {wish}"),
             Step::Consult { wish, from, to, term } => format!("consult {from} -> {to}, term {term}: {wish}"),
