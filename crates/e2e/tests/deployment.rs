@@ -23,8 +23,9 @@ impl Site {
         let stage = Stage::default();
         let devices = ["--device=edge-1:edge", "--device=edge-2:edge"];
         let (program, hub) = stage.start_hub(&devices, "EDGE_2_CONNECTION_STRING");
+        // Of a hub of one unit the programs would ask for a configuration every three seconds, and the tests would wait for that.
         let config = format!(
-            "[hub]\nca_file = \"{}\"\n[controller]\ncontrol_ttl_ms = 2000\ncontrol_renew_ms = 500\n\
+            "[hub]\nca_file = \"{}\"\nunits = 10\n[controller]\ncontrol_ttl_ms = 2000\ncontrol_renew_ms = 500\n\
              [defaults.timings]\nevidence_ms = 1000\nanchor_read_ms = 500\nttl_ms = 10000\nrenew_ms = 2000\nstop_ms = 1000\n\
              [defaults.policy]\ndrift = \"block\"\n\
              [[pool]]\nname = \"press_1\"\nmembers = [\"edge-1\", \"edge-2\"]\n",
@@ -299,7 +300,7 @@ fn a_roll_out_costs_one_handover_and_stops_at_the_first_bad_member() {
     eprintln!("the work was interrupted for {} ms", first.at_ms - last.at_ms);
 
     // The standby does not start: the roll-out stops there, and the holder does not notice.
-    let stopped = site.run(&["deploy", "press_1", &broken, "--id=v3", "--rolling", "--yes", "--timeout-s=8"]);
+    let stopped = site.run(&["deploy", "press_1", &broken, "--id=v3", "--rolling", "--yes", "--timeout-s=5"]);
     stopped.expect(5).says("edge-1 does not run ha-press_1-v3 yet").says("--rollback");
     assert_eq!(devices.last(), ("edge-2".to_owned(), "2".to_owned()));
     site.run(&["drift"]).expect(6);
@@ -369,8 +370,11 @@ fn a_roll_out_is_resumed_once_its_cause_is_mended_and_after_the_holder_has_faile
 #[test]
 fn the_guide_can_be_followed() {
     let site = Site::open();
-    let _devices = Devices::open(&site);
+    let devices = Devices::open(&site);
     let _controller = site.start_controller();
+    // A reader has a pool at work.
+    site.run(&["deploy", "press_1", &site.manifest("v1.json", &image("1")), "--yes", "--timeout-s=60"]).expect(0);
+    site.wait_until("the workload runs", || devices.last() == ("edge-1".to_owned(), "1".to_owned()));
     let variables = [
         ("IOTEDGE_HA_CONFIG", site.config.as_str()),
         ("IOTEDGE_HA_CONNECTION_STRING", site.hub["IOTHUB_CONNECTION_STRING"].as_str()),
