@@ -414,3 +414,38 @@ fn who_is_not_in_charge_gives_back_at_once() {
         "#]],
     );
 }
+
+#[test]
+fn a_known_version_of_another_record_is_another_version() {
+    // The hub has lost a write and given its version to another's.
+    check(
+        "0 tick; 10 read b beat=4 v=4; 1510 tick; 1520 read_failed; 6000 tick; 6010 read c epoch=5 v=4; 6011 wake; 11015 tick; 11016 read c epoch=5 v=4",
+        expect![[r#"
+            0 read
+            0 not in charge: nobody is
+            10 not in charge: b is
+            1510 read
+            6000 read
+            6010 not in charge: c is
+            6011 wake 7510
+            11015 read
+            11016 write me epoch=6 beat=0 over 4
+        "#]],
+    );
+}
+
+#[test]
+fn whoever_has_overslept_its_charge_looks_before_it_writes() {
+    check(
+        "0 tick; 10 read b back v=2; 20 written v=3; 9000 tick; 9010 read c epoch=5 v=3; 9020 tick",
+        expect![[r#"
+            0 read
+            0 not in charge: nobody is
+            10 write me epoch=4 beat=0 over 2
+            20 in charge 4 until=5004
+            9000 read
+            9000 not in charge: me is
+            9010 not in charge: c is
+        "#]],
+    );
+}
