@@ -230,6 +230,11 @@ impl Anchor {
         last.holder != *holder || last.term > self.term
     }
 
+    /// How long the holder has held, by wall clocks.
+    pub fn held_for(&self, now: WallTime) -> Millis {
+        Millis(u64::try_from(now.0.saturating_sub(self.since.0)).unwrap_or(0))
+    }
+
     /// Gives `term` to `member`.
     pub fn appoint(&mut self, member: MemberId, term: Term, reason: Reason, at: WallTime) {
         if let Reason::Asked { request, .. } = &reason {

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::time::Millis;
+
 // Every decision is made from a copy of all that is known, so a copy of a name must cost next to nothing.
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident) => {
@@ -114,19 +116,21 @@ number!(
 /// The largest term, epoch or similar number that a twin can carry (IoT Hub limits integers to 52 bits).
 pub const NUMBER_MAX: u64 = 4_503_599_627_370_495;
 
-/// How far terms leap over what a hub that failed over may have forgotten: five minutes of writes at most, by Microsoft's word, and each change of
-/// holder takes a write and two calls, a third of a second at least.
+/// The least by which terms leap over what a hub that failed over may have forgotten.
 const LEAP: u64 = 1_000;
+/// No pool changes its holder more often: each change takes a write and two calls.
+const TERMS_PER_S_MAX: u64 = 10;
 
 impl Term {
-    /// The next term after this one, the newest that is known; far above it unless the record that says so has proven to be what was
-    /// written last. Nobody can have been given a term before the first.
-    pub(crate) fn above(self, proven: bool) -> Self {
-        if proven || self == Self(0) { self.next() } else { self.leapt() }
+    /// The next term after this one, the newest that is known; far above it unless the record that says so has proven to be what was written last.
+    /// Nobody can have been given a term before the first.
+    pub(crate) fn above(self, proven: bool, recorded_for: Millis) -> Self {
+        if proven || self == Self(0) { self.next() } else { self.leapt(recorded_for) }
     }
 
-    pub(crate) fn leapt(self) -> Self {
-        Self(self.0.saturating_add(LEAP))
+    /// Above every term that can have been given since this one was recorded, and forgotten: in small steps, or by such a leap, which was shorter then.
+    pub(crate) fn leapt(self, recorded_for: Millis) -> Self {
+        Self(self.0.saturating_add(LEAP).saturating_add(recorded_for.0.saturating_mul(TERMS_PER_S_MAX) / 1_000))
     }
 }
 

@@ -345,7 +345,7 @@ impl View {
     /// The next term, above everything seen.
     fn next_term(&self, anchor: &Anchor, plan: &mut Plan) -> Option<Term> {
         let newest = anchor.term.max(self.term_seen);
-        let next = newest.above(self.proven);
+        let next = newest.above(self.proven, anchor.held_for(self.now.wall));
         if next.0 > NUMBER_MAX {
             plan.waiting.push(Waiting::TermExhausted { term: newest });
             return None;

@@ -111,6 +111,7 @@ fn a_hub_that_has_forgotten_a_change_of_holder_lets_nobody_run_beside_the_other(
     hub.signal("STOP");
     copy(&site.stage.folder().join("hub"), &known);
     hub.signal("CONT");
+    site.run(&["rotate-keys", "press_1"]).expect(0);
     site.run(&["switchover", "press_1", "--to", "edge-c", "--yes"]).expect(0);
     assert_eq!(site.wait_for_term(|term| term == 3), [1, 2, 3]);
 

@@ -3,7 +3,7 @@ use crate::anchor::Anchor;
 use crate::ids::MemberId;
 use crate::plan::{Plan, Waiting};
 use crate::policy::TTL_MAX;
-use crate::time::{Now, Time};
+use crate::time::{Millis, Now, Time};
 
 /// A pool without a record may be new, or its record may have been lost while somebody runs. Nobody knows
 /// the last term and ttl then, so every member is asked to release whatever it has, and whoever
@@ -20,7 +20,7 @@ impl Pool {
             return;
         }
         // Whoever is silent may know of a later term than anybody who answers.
-        let term = if silent { self.term_seen.leapt() } else { self.term_seen };
+        let term = if silent { self.term_seen.leapt(Millis::ZERO) } else { self.term_seen };
         let ttl = self.spec.policy.timings.ttl;
         let (name, control) = (self.spec.name.clone(), self.spec.control.clone());
         self.write_record(Anchor::vacant(name, control, term, ttl, charge.epoch, now.wall));

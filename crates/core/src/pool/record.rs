@@ -236,7 +236,7 @@ impl Pool {
         *version = None;
         let mut anchor = known.clone();
         self.record.doubtful = true;
-        let term = anchor.term.max(self.term_seen).above(self.proven);
+        let term = anchor.term.max(self.term_seen).above(self.proven, anchor.held_for(now.wall));
         match anchor.holder.clone() {
             Some(holder) => anchor.appoint(holder, term, Reason::Rebuilt, now.wall),
             None => anchor.term = term,

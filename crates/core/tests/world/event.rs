@@ -185,10 +185,7 @@ pub enum Fault {
     Edit(Edit),
     /// The hub fails over to another region.
     HubMoves(Move),
-    HubIsBack {
-        moved: Instant,
-        how: Move,
-    },
+    HubIsBack,
     /// Everything that can be mended is mended.
     Mend,
 }

@@ -40,7 +40,7 @@ impl World {
             Fault::AskFenced { to } => self.ask_fenced(to),
             Fault::Edit(edit) => self.edit(edit),
             Fault::HubMoves(how) => self.hub_moves(how),
-            Fault::HubIsBack { moved, how } => self.hub_is_back(moved, how),
+            Fault::HubIsBack => self.hub_is_back(),
             Fault::Mend => self.mend(),
         }
     }
@@ -167,7 +167,7 @@ impl World {
             let delay = self.dice.between(0, 2 * S);
             self.after(delay, Event::Fault(Fault::StartAgent(agent)));
         }
-        self.hub.is_down = false;
+        self.hub_is_back();
         for controller in 0..self.controllers.len() {
             self.controllers[controller].cut = Cut::NONE;
             self.resume(controller);

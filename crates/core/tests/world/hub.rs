@@ -6,7 +6,9 @@ use ha_core::holder::Flag;
 use ha_core::ids::MemberId;
 use ha_core::pool::{Fact, Mirror};
 
+use super::clock::Instant;
 use super::event::{Asker, Event, Op, Said};
+use super::moves::Move;
 use super::world::World;
 
 /// The name of the one pool.
@@ -18,7 +20,8 @@ pub struct Hub {
     pub anchor: Option<(Anchor, Version)>,
     pub control: Option<(ControlRecord, Version)>,
     pub flags: BTreeMap<usize, Flag>,
-    pub is_down: bool,
+    /// Since when it is on its way to another region, and how.
+    pub down: Option<(Instant, Move)>,
     versions: u64,
 }
 
@@ -72,7 +75,7 @@ impl World {
     }
 
     pub fn hub_does(&mut self, by: Asker, op: Op) {
-        if self.hub.is_down {
+        if self.hub.down.is_some() {
             return;
         }
         let refused = self.dice.chance(self.weather.refused_permille);

@@ -40,12 +40,14 @@ impl World {
     }
 
     pub fn hub_moves(&mut self, how: Move) {
-        self.hub.is_down = true;
-        self.after(how.down, Event::Fault(Fault::HubIsBack { moved: self.now, how }));
+        if self.hub.down.is_none() {
+            self.hub.down = Some((self.now, how));
+            self.after(how.down, Event::Fault(Fault::HubIsBack));
+        }
     }
 
-    pub fn hub_is_back(&mut self, moved: Instant, how: Move) {
-        self.hub.is_down = false;
+    pub fn hub_is_back(&mut self) {
+        let Some((moved, how)) = self.hub.down.take() else { return };
         self.hub.anchor = as_of(&self.past.anchor, moved.saturating_sub(how.anchor));
         self.hub.control = as_of(&self.past.control, moved.saturating_sub(how.control));
         self.hub.count_versions_again();

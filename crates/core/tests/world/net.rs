@@ -11,7 +11,7 @@ impl World {
     /// How long one way takes in this weather; `None`: lost.
     fn way(&mut self) -> Option<Instant> {
         let weather = self.weather;
-        if self.hub.is_down {
+        if self.hub.down.is_some() {
             return None;
         }
         if weather.lost_permille > 0 && self.dice.chance(weather.lost_permille) {

@@ -351,8 +351,8 @@ fn both_controllers_are_cut_off_from_the_hub_for_a_while() {
             20.000 s  — CutController { controller: 0, cut: Cut { inward: false, outward: false } }
             20.000 s  — CutController { controller: 1, cut: Cut { inward: false, outward: false } }
             20.280 s  c2 is in charge, epoch 2
-            20.460 s  c2 writes: a holds term 1001: the term was used up
-            20.531 s  a's workload runs in term 1001
+            20.460 s  c2 writes: a holds term 1182: the term was used up
+            20.531 s  a's workload runs in term 1182
         "#]],
     );
 }
