@@ -273,7 +273,7 @@ impl World {
         // The transport tells of the timeout sometimes before the pool's own, sometimes not at all.
         if self.dice.chance(500) {
             let at = self.controllers[controller].clock.when(due).saturating_sub(1);
-            let fact = Fact::Failed { call, failure: CallFailure::TimedOut };
+            let fact = Box::new(Fact::Failed { call, failure: CallFailure::TimedOut });
             self.at(at, Event::ControllerHears { controller, run: from.run, fact });
             self.at(at, Event::CallerGone { agent, from });
         }
@@ -298,7 +298,7 @@ impl World {
 
     pub fn later_to_controller(&mut self, controller: usize, delay: Instant, fact: Fact) {
         let run = self.controllers[controller].run;
-        self.after(delay, Event::ControllerHears { controller, run, fact });
+        self.after(delay, Event::ControllerHears { controller, run, fact: Box::new(fact) });
     }
 
     pub fn next_op(&mut self, controller: usize) -> u64 {

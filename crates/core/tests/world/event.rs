@@ -34,7 +34,7 @@ pub enum Event {
     /// A controller's timer, set for this instant.
     ControllerWake { controller: usize, set: Instant },
     /// Something reaches a controller: a failed call, evidence, an acknowledged mirror.
-    ControllerHears { controller: usize, run: u32, fact: Fact },
+    ControllerHears { controller: usize, run: u32, fact: Box<Fact> },
     /// An operation reaches the hub and takes effect.
     HubDoes { by: Asker, op: Op },
     /// The hub's answer reaches a controller.

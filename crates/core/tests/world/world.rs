@@ -229,7 +229,7 @@ impl World {
             Event::CallerGone { agent, from } => self.caller_gone(agent, from),
             Event::Answer { to, agent, answer } => self.answer_arrives(to, agent, answer),
             Event::ControllerWake { controller, set } => self.controller_wakes(controller, set),
-            Event::ControllerHears { controller, run, fact } => self.controller_hears(controller, run, fact),
+            Event::ControllerHears { controller, run, fact } => self.controller_hears(controller, run, *fact),
             Event::HubDoes { by, op } => self.hub_does(by, op),
             Event::HubSays { to, said } => self.hub_says(to, said),
             Event::HubSilent { to } => self.hub_silent(to),
