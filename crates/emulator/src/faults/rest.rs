@@ -1,5 +1,6 @@
 //! Faults on the hub's REST answers.
 
+use ha_wire::error::ErrorCode;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,8 @@ pub enum RestKind {
     Throttle,
     /// A 5xx before anything is done.
     ServerError,
+    /// The error `code` before anything is done.
+    Refusal,
     /// The call is carried out, then the connection is dropped without an answer.
     LostAnswers,
     /// The call is carried out `delay_ms` later.
@@ -40,6 +43,9 @@ pub struct RestFault {
     /// Status for `server_error`: 500 (default), 503 or 504.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
+    /// Name of the error for `refusal`, as IoT Hub's header `iothub-errorcode` has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
     /// Delay for `latency`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delay_ms: Option<u64>,
@@ -50,8 +56,8 @@ pub struct RestFault {
 pub struct Verdict {
     /// The fault that strikes, other than latency.
     pub kind: Option<RestKind>,
-    /// Status of a server error.
-    pub status: u16,
+    /// What a server error or a refusal says.
+    pub code: Option<ErrorCode>,
     /// Wait so long first.
     pub delay_ms: u64,
 }
@@ -61,14 +67,14 @@ impl Verdict {
         self.delay_ms += fault.delay_ms.unwrap_or(0);
         if kind != RestKind::Latency {
             self.kind = Some(kind);
-            self.status = fault.status.unwrap_or(500);
+            self.code = fault.error(kind);
         }
     }
 }
 
 impl RestFault {
     /// Why it cannot be put in force.
-    pub fn check(&self) -> Result<(), String> {
+    pub fn check(&self, kind: RestKind) -> Result<(), String> {
         if self.probability.is_some_and(|p| !(0.0..=1.0).contains(&p)) {
             return Err("probability is between 0 and 1".into());
         }
@@ -78,7 +84,23 @@ impl RestFault {
         if self.delay_ms.is_some_and(|ms| ms > 600_000) {
             return Err("delay_ms is at most 600000".into());
         }
+        if kind == RestKind::Latency && self.delay_ms.is_none() {
+            return Err("latency needs delay_ms".into());
+        }
+        if kind == RestKind::Refusal && self.error(kind).is_none() {
+            return Err("refusal needs code, the name of an error of IoT Hub, as in DeviceDisabled".into());
+        }
         Ok(())
+    }
+
+    fn error(&self, kind: RestKind) -> Option<ErrorCode> {
+        match (kind, self.status) {
+            (RestKind::Refusal, _) => self.code.as_deref().and_then(ErrorCode::from_name),
+            (RestKind::ServerError, Some(503)) => Some(ErrorCode::ServiceUnavailable),
+            (RestKind::ServerError, Some(504)) => Some(ErrorCode::GatewayTimeout),
+            (RestKind::ServerError, _) => Some(ErrorCode::ServerError),
+            _ => None,
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::answer::{Lost, dress, refused};
+use super::answer::{Lost, dress, method_refused, refused};
 use super::app::App;
 use super::call::{Call, discard, is_long, segments};
 use super::record::Asked;
@@ -173,7 +173,7 @@ async fn faulty(shell: &Shell, call: Call, peer: &Peer) -> Response {
     }
     match verdict.kind {
         Some(RestKind::Throttle) => metering::throttled(shell, service::operation_type(&call)),
-        Some(RestKind::ServerError) => broken(shell, &verdict),
+        Some(RestKind::ServerError | RestKind::Refusal) => broken(shell, &call, &verdict),
         Some(RestKind::LostAnswers) => {
             let mut response = hub(shell, call, peer).await;
             shell.meters.count(Meter::LostAnswers);
@@ -200,14 +200,16 @@ fn too_slow() -> Response {
     response
 }
 
-fn broken(shell: &Shell, verdict: &Verdict) -> Response {
-    shell.meters.count(Meter::ServerErrors);
-    let code = match verdict.status {
-        503 => Code::ServiceUnavailable,
-        504 => Code::GatewayTimeout,
-        _ => Code::ServerError,
-    };
-    refused(&Refusal::new(code, "made by the emulator's fault"))
+fn broken(shell: &Shell, call: &Call, verdict: &Verdict) -> Response {
+    let code = verdict.code.unwrap_or(Code::ServerError);
+    if code.http_status() >= 500 {
+        shell.meters.count(Meter::ServerErrors);
+    }
+    let refusal = Refusal::new(code, "made by the emulator's fault");
+    match call.segments.last().map(String::as_str) {
+        Some("methods") => method_refused(&refusal),
+        _ => refused(&refusal),
+    }
 }
 
 async fn upgrade(app: App, request: Request, peer: &Arc<Peer>) -> Response {

@@ -105,11 +105,12 @@ fn on_hub(fault: &str, mut step: Map<String, Value>, seed: u64) -> Result<(Actio
         }
         _ => {
             let kind: RestKind = serde_json::from_value(json!(fault)).map_err(|_| {
-                let known = "throttle, server_error, lost_answers, latency, frozen, clock, index, restart, throttles";
+                let known =
+                    "throttle, server_error, refusal, lost_answers, latency, frozen, clock, index, restart, throttles";
                 format!("'{fault}' is none of {known}")
             })?;
             let fault: RestFault = read(step, seed)?;
-            fault.check()?;
+            fault.check(kind)?;
             Ok((Action::Rest(kind, fault), Some(Action::HealRest(kind))))
         }
     }

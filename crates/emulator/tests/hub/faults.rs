@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ha_wire::error::ErrorCode;
 use iotedge_ha_emulator::Running;
 use iotedge_ha_emulator::faults::{Cut, DeviceFault, RestFault, RestKind};
 use iotedge_ha_emulator::meters::Meter;
@@ -150,10 +151,16 @@ async fn throttles_and_server_errors_change_nothing() {
     let answer = backend.patch("/twins/leaf", body.clone()).await;
     assert_eq!((answer.status.as_u16(), answer.error_code()), (429, "ThrottlingBacklogTimeout"));
     assert!(answer.header("retry-after").is_none());
-    let unavailable = RestFault { status: Some(503), ..once };
+    let unavailable = RestFault { status: Some(503), ..once.clone() };
     hub.faults().set_rest(RestKind::ServerError, unavailable);
-    let answer = backend.patch("/twins/leaf", body).await;
+    let answer = backend.patch("/twins/leaf", body.clone()).await;
     assert_eq!((answer.status.as_u16(), answer.error_code()), (503, "ServiceUnavailable"));
+    for code in ErrorCode::ALL {
+        let refusal = RestFault { code: Some(code.name().to_owned()), ..once.clone() };
+        hub.faults().set_rest(RestKind::Refusal, refusal);
+        let answer = backend.patch("/twins/leaf", body.clone()).await;
+        assert_eq!((answer.status.as_u16(), answer.error_code()), (code.http_status(), code.name()));
+    }
     assert!(backend.get("/twins/leaf").await.body.get("tags").is_none());
 }
 
@@ -169,6 +176,8 @@ async fn the_control_api_wants_its_token_and_checks_what_it_is_told() {
         ("/faults/hub/earthquake", json!({})),
         ("/faults/hub/server_error", json!({"status": 404})),
         ("/faults/hub/latency", json!({})),
+        ("/faults/hub/refusal", json!({})),
+        ("/faults/hub/refusal", json!({"code": "OutOfCoffee"})),
     ] {
         let answer = backend.control(Method::PUT, path, Some(body.clone())).await;
         assert_eq!(answer.status, 400, "{path} {body}");

@@ -137,10 +137,7 @@ fn shown(shell: &Shell) -> Value {
 
 fn rest_fault(call: &Call, kind: &str) -> Result<(RestKind, RestFault), String> {
     let kind = rest_kind(kind)?;
-    let fault = read::<RestFault>(call, RestFault::check)?;
-    if kind == RestKind::Latency && fault.delay_ms.is_none() {
-        return Err("latency needs delay_ms".into());
-    }
+    let fault = read::<RestFault>(call, |fault| fault.check(kind))?;
     Ok((kind, fault))
 }
 
