@@ -45,13 +45,13 @@ fn departures(exchange: &Value) -> Option<Vec<String>> {
     Some(answer.unlisted_departures()?.into_iter().collect())
 }
 
-/// Microsoft describes what back ends call. Not described are messages of devices and modules, and where Resource Manager tells
+/// Microsoft describes what back ends call. Not described are messages and files of devices and modules, and where Resource Manager tells
 /// what has become of a write: that address comes from an answer's header.
 fn is_beyond_description(exchange: &Value) -> bool {
     let path: Vec<_> = exchange["path"].as_str().unwrap_or_default().trim_matches('/').split('/').collect();
     matches!(
         path[..],
-        ["devices", _, "messages", ..]
+        ["devices", _, "messages" | "files", ..]
             | ["devices", _, "modules", _, "messages", ..]
             | ["subscriptions", _, "providers", _, "locations", _, "operationResults", _]
     )

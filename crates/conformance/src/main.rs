@@ -122,6 +122,7 @@ impl Hub {
             .args(["emulator", "--print-env", "--operation-ms=200", "--https-port=443", "--mqtt-port=8883", "--state"])
             .arg(folder);
         command.arg("--device-ca").arg(folder.join(AUTHORITY)).arg("--blob-dir").arg(blobs);
+        command.args(["--upload-container", "uploads"]);
         command.arg("--record").arg(record);
         Ok(Self(command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot start the emulator")?))
     }

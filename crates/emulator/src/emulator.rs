@@ -27,8 +27,7 @@ use crate::running::Running;
 use crate::secrets::Secrets;
 use crate::seeds::Seeds;
 use crate::shell::Shell;
-use crate::transfers::{self, Transfers};
-use crate::{evaluation, jobs, journal, listen, script, snapshot, tls};
+use crate::{evaluation, jobs, journal, listen, script, snapshot, tls, transfers};
 
 /// An IoT Hub in this process.
 #[derive(Debug)]
@@ -62,7 +61,7 @@ impl Emulator {
         };
         let events = Events::open(&options, &hub, place).map_err(Error::Option)?;
         let shell = Shell::new(hub, access, events).with_connect_rate(options.connect_rate);
-        let shell = Arc::new(shell.with_transfers(Transfers::open(options.blob_dir.as_deref())?));
+        let shell = Arc::new(shell.with_blobs(options.blob_dir.as_deref())?);
         shell.set_throttling(options.throttling);
         let log = journal.map(|journal| shell.keep(journal)).transpose()?;
         // Tells of the identities that were made before there was anybody to listen.

@@ -65,6 +65,7 @@ impl Events {
         let base_url = format!("https://{host}:{port}");
         let kept = |name| hub.kept_beside(name).cloned();
         let (control_plane, disable_local_auth) = (options.control_plane.clone(), options.disable_local_auth);
+        let upload_container = options.upload_container.clone();
         let size = options.throttling.map(|throttling| throttling.size());
         let options = options.events.clone();
         if !(options.retry_scale.is_finite() && (0.0..=1000.0).contains(&options.retry_scale)) {
@@ -73,7 +74,8 @@ impl Events {
         let webhooks = Arc::new(Webhooks::trusting(ca_pem));
         let endpoints = Endpoints::open(&options.endpoints, &webhooks, &tasks, &stop)?;
         let local = endpoints.names();
-        let beginning = Beginning { routing: options.routing, local, size, disable_local_auth, policies };
+        let beginning =
+            Beginning { routing: options.routing, local, size, disable_local_auth, upload_container, policies };
         let management = Management::new(control_plane, host, beginning, kept(management::KEPT_AS), Timestamp::now())?;
         let settings = Settings {
             window: options.connection_window,
@@ -156,7 +158,14 @@ impl Events {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let event_grid = Arc::new(EventGrid::new(settings, Arc::default(), tasks, stop));
         let (plane, host, now) = (management::ControlPlane::default(), "localhost".to_owned(), Timestamp::UNIX_EPOCH);
-        let beginning = Beginning { routing: None, local: Vec::new(), size: None, disable_local_auth: false, policies };
+        let beginning = Beginning {
+            routing: None,
+            local: Vec::new(),
+            size: None,
+            disable_local_auth: false,
+            upload_container: None,
+            policies,
+        };
         let management = Management::new(plane, host, beginning, None, now).expect("a hub");
         let tail = broadcast::Sender::new(TAIL_MAX);
         let endpoints = Endpoints::default();

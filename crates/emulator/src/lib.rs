@@ -36,6 +36,7 @@ mod snapshot;
 pub mod throttle;
 mod tls;
 mod transfers;
+mod uploads;
 mod webhook;
 
 pub use access::{Authority, Entra, Principal, Role};

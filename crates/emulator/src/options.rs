@@ -59,8 +59,11 @@ pub struct Options {
     pub seed_file: Option<PathBuf>,
     /// Lines in the service's import format, carried out at the start.
     pub import: Option<PathBuf>,
-    /// Folder whose folders are the blob containers of import and export jobs; without one these are refused.
+    /// Folder whose folders are blob containers, of import and export jobs and of files that devices upload; without one
+    /// these are refused.
     pub blob_dir: Option<PathBuf>,
+    /// The container that devices upload files to, made with the first one; default as the hub's resource says.
+    pub upload_container: Option<String>,
     /// Faults by the clock: a file of steps that plays from the start.
     pub faults_script: Option<PathBuf>,
     /// File to which every request of back ends and devices over HTTP is added with its answer, as a line of JSON.
@@ -116,6 +119,7 @@ impl Default for Options {
             seed_file: None,
             import: None,
             blob_dir: None,
+            upload_container: None,
             faults_script: None,
             record: None,
             seed: Vec::new(),

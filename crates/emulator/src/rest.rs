@@ -3,6 +3,7 @@
 mod answer;
 mod app;
 mod arm;
+mod blob;
 mod bound;
 mod call;
 mod control;
@@ -18,6 +19,7 @@ mod query;
 mod record;
 mod serve;
 mod service;
+mod upload;
 
 pub(crate) use app::{App, ControlToken};
 pub(crate) use methods::carry;

@@ -4,6 +4,7 @@ mod settings;
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -29,6 +30,7 @@ use crate::options::ConnectRate;
 use crate::script::Progress;
 use crate::throttle::{Gate, Spent};
 use crate::transfers::Transfers;
+use crate::uploads::Uploads;
 
 /// Packets that may wait for one connection.
 const OUTBOX_MAX: usize = 256;
@@ -55,6 +57,7 @@ pub(crate) struct Shell {
     pub(crate) storms: StormGuard,
     pub(crate) events: Events,
     pub(crate) transfers: Transfers,
+    pub(crate) uploads: Uploads,
 }
 
 #[derive(Debug)]
@@ -152,12 +155,13 @@ impl Shell {
             storms: StormGuard::default(),
             events,
             transfers: Transfers::default(),
+            uploads: Uploads::default(),
         }
     }
 
-    /// Takes import and export jobs.
-    pub(crate) fn with_transfers(self, transfers: Transfers) -> Self {
-        Self { transfers, ..self }
+    /// Takes import and export jobs, and files of devices, with the folders in this folder for containers.
+    pub(crate) fn with_blobs(self, folder: Option<&Path>) -> Result<Self, Error> {
+        Ok(Self { transfers: Transfers::open(folder)?, uploads: Uploads::open(folder)?, ..self })
     }
 
     /// Bounds how often one identity may connect.

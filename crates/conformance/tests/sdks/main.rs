@@ -69,6 +69,11 @@ fn python_transfers() {
 }
 
 #[test]
+fn python_uploads() {
+    python("uploads");
+}
+
+#[test]
 fn python_edge() {
     python("edge");
 }
@@ -101,6 +106,11 @@ fn node_jobs() {
 #[test]
 fn node_transfers() {
     node("transfers");
+}
+
+#[test]
+fn node_uploads() {
+    node("uploads");
 }
 
 #[test]

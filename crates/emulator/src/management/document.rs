@@ -10,9 +10,12 @@ use super::control_plane::same_region;
 use super::failure::Failure;
 use crate::hub::print_time;
 use crate::throttle::{Size, Sku};
+use crate::uploads::{Destination, is_container};
 
 /// How long a cloud-to-device message may be told to wait.
 const MESSAGE_TTL: RangeInclusive<SignedDuration> = SignedDuration::from_mins(1)..=SignedDuration::from_hours(48);
+/// How long a signature for an upload may be good for.
+const UPLOAD_TTL: RangeInclusive<SignedDuration> = SignedDuration::from_mins(1)..=SignedDuration::from_hours(24);
 
 /// The first label of a host name; a bare address or `localhost` names no hub.
 pub(super) fn name_of(host: &str) -> String {
@@ -122,13 +125,36 @@ pub(super) fn messages(document: &Map<String, Value>) -> Result<Messages, Failur
         found.and_then(|found| found.get(name)).unwrap_or(&Value::Null)
     };
     let refused = |reason: &str| Failure::bad_request(format!("properties.cloudToDevice.{reason}"));
-    let ttl = property("defaultTtlAsIso8601").as_str().and_then(|text| text.parse::<Span>().ok());
-    let ttl = ttl.and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok());
-    let ttl = ttl.filter(|ttl| MESSAGE_TTL.contains(ttl));
+    let ttl = duration(property("defaultTtlAsIso8601"), &MESSAGE_TTL);
     let wanted = "defaultTtlAsIso8601 must be a duration of 1 minute to 2 days, such as \"PT1H\"";
     let count = property("maxDeliveryCount").as_u64().filter(|count| (1..=100).contains(count));
     let count = count.ok_or_else(|| refused("maxDeliveryCount must be a number from 1 to 100"))?;
     Ok(Messages { ttl: ttl.ok_or_else(|| refused(wanted))?, deliveries_max: u32::try_from(count).unwrap_or(u32::MAX) })
+}
+
+/// Where devices upload files to, by `properties.storageEndpoints`; nowhere while no container is named.
+pub(super) fn uploads(document: &Map<String, Value>) -> Result<Option<Destination>, Failure> {
+    let found = document.get("properties").and_then(|properties| properties.get("storageEndpoints"));
+    let property = |name| found.and_then(|found| found.get("$default")?.get(name)).unwrap_or(&Value::Null);
+    let refused = |reason: &str| Failure::bad_request(format!("properties.storageEndpoints.$default.{reason}"));
+    let container = property("containerName").as_str().unwrap_or_default();
+    if container.is_empty() {
+        return Ok(None);
+    }
+    if !is_container(container) {
+        return Err(refused("containerName must have 3 to 63 lower-case letters, digits and hyphens"));
+    }
+    let ttl = duration(property("sasTtlAsIso8601"), &UPLOAD_TTL);
+    let ttl =
+        ttl.ok_or_else(|| refused("sasTtlAsIso8601 must be a duration of 1 minute to 1 day, such as \"PT1H\""))?;
+    Ok(Some(Destination { container: container.to_owned(), ttl }))
+}
+
+/// A duration of ISO 8601 within bounds.
+fn duration(text: &Value, bounds: &RangeInclusive<SignedDuration>) -> Option<SignedDuration> {
+    let span = text.as_str()?.parse::<Span>().ok()?;
+    let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
+    bounds.contains(&duration).then_some(duration)
 }
 
 /// What a hub knows of its built-in endpoint.
@@ -161,8 +187,14 @@ fn check_shapes(properties: Option<&Value>) -> Result<(), Failure> {
         let found = path.iter().try_fold(properties?, |at, name| at.get(name));
         found.filter(|found| !found.is_object() && !found.is_null()).map(|_| path.join("."))
     };
-    let paths: [&[&str]; 4] =
-        [&["eventHubEndpoints"], &["eventHubEndpoints", "events"], &["routing"], &["cloudToDevice"]];
+    let paths: [&[&str]; 6] = [
+        &["eventHubEndpoints"],
+        &["eventHubEndpoints", "events"],
+        &["routing"],
+        &["cloudToDevice"],
+        &["storageEndpoints"],
+        &["storageEndpoints", "$default"],
+    ];
     match paths.into_iter().find_map(object) {
         Some(path) => Err(Failure::bad_request(format!("properties.{path} must be an object"))),
         None => Ok(()),

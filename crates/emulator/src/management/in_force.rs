@@ -10,6 +10,7 @@ use crate::access::{Policies, Rules, Signatures};
 use crate::hub::Settings;
 use crate::routing::{Limits, Table};
 use crate::throttle::Size;
+use crate::uploads::Destination;
 
 /// The parts of the document that have an effect, read and found to make sense.
 #[derive(Debug, Clone)]
@@ -17,6 +18,8 @@ pub(crate) struct InForce {
     pub(crate) routes: Arc<Table>,
     pub(crate) size: Size,
     pub(crate) rules: Rules,
+    /// Where devices upload files to, if anywhere.
+    pub(crate) uploads: Option<Destination>,
     pub(super) messages: document::Messages,
 }
 
@@ -34,7 +37,8 @@ impl InForce {
             of_modules: !turned_off("disableModuleSAS")?,
         };
         let rules = Rules { policies, signatures };
-        Ok(Self { routes: Arc::new(routes), size, rules, messages: document::messages(document)? })
+        let (uploads, messages) = (document::uploads(document)?, document::messages(document)?);
+        Ok(Self { routes: Arc::new(routes), size, rules, uploads, messages })
     }
 
     /// The bounds that the hub itself keeps.

@@ -26,6 +26,8 @@ pub(crate) struct Beginning {
     pub(crate) size: Option<Size>,
     /// Whether signatures of policies are turned off whatever the document says.
     pub(crate) disable_local_auth: bool,
+    /// Where devices upload files to, whatever the document says.
+    pub(crate) upload_container: Option<String>,
     /// The policies of a new hub.
     pub(crate) policies: Policies,
 }
@@ -65,6 +67,9 @@ impl Beginning {
         }
         if self.disable_local_auth {
             document["properties"]["disableLocalAuth"] = json!(true);
+        }
+        if let Some(container) = &self.upload_container {
+            document["properties"]["storageEndpoints"]["$default"]["containerName"] = json!(container);
         }
     }
 }

@@ -11,7 +11,7 @@ fn at(second: i64) -> Timestamp {
 fn begin() -> Beginning {
     let policies = Policies::make(|| Key::from_bytes(&[7; 32]));
     let local = vec!["hot".into()];
-    Beginning { routing: None, local, size: None, disable_local_auth: false, policies }
+    Beginning { routing: None, local, size: None, disable_local_auth: false, upload_container: None, policies }
 }
 
 fn control_plane() -> ControlPlane {

@@ -1,4 +1,4 @@
-//! What devices may do over HTTPS: send messages, receive and settle messages. No twins, no methods.
+//! What devices may do over HTTPS: send messages, receive and settle messages, upload files. No twins, no methods.
 
 mod batch;
 
@@ -9,6 +9,7 @@ use super::answer::{no_content, refused};
 use super::bound;
 use super::call::Call;
 use super::metering::throttled;
+use super::upload;
 use crate::access::Credentials;
 use crate::hub::{Code, Id, Refusal, Settlement};
 use crate::meters::Meter;
@@ -25,6 +26,10 @@ pub(super) enum Errand {
     Receive(Id),
     /// `DELETE …/deviceBound/{lock}[?reject]` or `POST …/deviceBound/{lock}/abandon`
     Settle { id: Id, lock_token: String, settlement: Settlement },
+    /// `POST /devices/{d}/files`
+    BeginUpload(Id),
+    /// `POST /devices/{d}/files/notifications[/{correlation}]`
+    EndUpload { id: Id, correlation: Option<String> },
 }
 
 /// The errand, if the path is one of a device's own.
@@ -49,6 +54,10 @@ pub(super) fn errand(call: &Call) -> Option<Errand> {
         ("POST", ["devices", device, "messages", bound, lock, "abandon"]) if is_bound(bound) => {
             settle(device, lock, Settlement::Abandon)
         }
+        ("POST", ["devices", device, "files"]) => Errand::BeginUpload(Id::device(*device)),
+        ("POST", ["devices", device, "files", "notifications", rest @ ..]) if rest.len() <= 1 => {
+            Errand::EndUpload { id: Id::device(*device), correlation: rest.first().map(|&named| named.to_owned()) }
+        }
         _ => return None,
     })
 }
@@ -69,6 +78,8 @@ pub(super) async fn carry_out(
         Errand::Settle { id, lock_token, settlement } => {
             bound::settle(shell, call, &id.device, &lock_token, settlement).map(|()| no_content())
         }
+        Errand::BeginUpload(id) => Ok(upload::begin(shell, call, &id.device)),
+        Errand::EndUpload { id, correlation } => upload::end(shell, call, &id.device, correlation.as_deref()),
     };
     done.unwrap_or_else(|refusal| refused(&refusal))
 }
@@ -80,7 +91,11 @@ pub(super) fn turn_away(
     certificates: &[CertificateDer<'static>],
     errand: &Errand,
 ) -> Option<Response> {
-    let (Errand::Send(id) | Errand::Receive(id) | Errand::Settle { id, .. }) = errand;
+    let (Errand::Send(id)
+    | Errand::Receive(id)
+    | Errand::Settle { id, .. }
+    | Errand::BeginUpload(id)
+    | Errand::EndUpload { id, .. }) = errand;
     let reason = check(shell, call, certificates, id).err()?;
     shell.meters.count(Meter::Unauthorized);
     tracing::warn!(%id, reason, "device call refused");

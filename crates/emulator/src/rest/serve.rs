@@ -17,7 +17,7 @@ use super::answer::{Lost, dress, method_refused, refused};
 use super::app::App;
 use super::call::{Call, discard, is_long, segments};
 use super::record::Asked;
-use super::{arm, control, device, entra, events, metering, page, service};
+use super::{arm, blob, control, device, entra, events, metering, page, service};
 use crate::faults::{RestKind, Verdict};
 use crate::hub::{Code, Refusal};
 use crate::listen::Peer;
@@ -100,6 +100,14 @@ async fn route(app: App, request: Request, peer: &Arc<Peer>) -> Response {
     }
     if path == ["$iothub", "websocket"] {
         return upgrade(app, request, peer).await;
+    }
+    if blob::is_ours(request.uri()) {
+        let answered = tokio::time::timeout(REQUEST_WITHIN, blob::answer(&app.shell, request)).await;
+        let response = answered.unwrap_or_else(|_| too_slow());
+        if response.status().is_success() {
+            peer.proved();
+        }
+        return response;
     }
     let uri = request.uri().clone();
     let call = match tokio::time::timeout(REQUEST_WITHIN, read(&app, request, peer)).await {

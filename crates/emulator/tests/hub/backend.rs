@@ -3,7 +3,7 @@
 use ha_wire::SharedAccessKey;
 use ha_wire::sas::Unsigned;
 use iotedge_ha_emulator::Running;
-use reqwest::{Method, StatusCode};
+use reqwest::{Body, Method, StatusCode};
 use serde_json::Value;
 
 use super::device::{Login, PATIENCE, unix_s};
@@ -151,6 +151,15 @@ impl Backend {
         let request = self.client.post(url).header("authorization", &self.token).body(body.to_owned());
         let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         answer(request).await.expect("an answer")
+    }
+
+    /// Writes to a blob, with the signature in the address and no other credentials; gives status and error code.
+    pub(crate) async fn put_blob(&self, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> (u16, String) {
+        let request = self.client.put(format!("{}{path}", self.base)).body(body);
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        let response = request.send().await.expect("an answer");
+        let code = response.headers().get("x-ms-error-code").map(|code| code.to_str().expect("text").to_owned());
+        (response.status().as_u16(), code.unwrap_or_default())
     }
 
     /// Sends a message by the emulator's own call.

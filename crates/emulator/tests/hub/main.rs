@@ -26,6 +26,7 @@ mod state;
 mod throttle;
 mod transfers;
 mod twins;
+mod uploads;
 mod webhook;
 mod websocket;
 mod x509;

@@ -21,9 +21,13 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE")]
     import: Option<PathBuf>,
 
-    /// Take import and export jobs (`/jobs/create`): the folders in this folder are their blob containers
+    /// Take import and export jobs (`/jobs/create`) and files of devices: the folders in this folder are blob containers
     #[arg(long, value_name = "FOLDER")]
     blob_dir: Option<PathBuf>,
+
+    /// Have devices upload files to this container, unless the hub's resource names another one later
+    #[arg(long, value_name = "NAME", requires = "blob_dir")]
+    upload_container: Option<String>,
 
     /// Write all identities with their keys and twins to this file at the end, as the service's export does
     #[arg(long, value_name = "FILE")]
@@ -43,6 +47,7 @@ impl Args {
         options.seed_file = self.seed_file;
         options.import = self.import;
         options.blob_dir = self.blob_dir;
+        options.upload_container = self.upload_container;
         options.faults_script = self.faults_script;
         options.record = self.record;
     }
