@@ -48,7 +48,9 @@ for (const transport of [Mqtt, MqttWs]) {
       await device.sendEvent(message);
       // The second time around the SDK's topic ends in a slash.
       await device.sendEvent(message);
-      assert.equal(await hub.meter("telemetry"), before + 2);
+      message.setAsSecurityMessage();
+      await device.sendEvent(message);
+      assert.equal(await hub.meter("telemetry"), before + 3);
     });
 
     test("the twin", async (t) => {
@@ -112,6 +114,9 @@ test("what the SDK does not do over MQTT", async (t) => {
   const device = await client(t, await hub.makeDevice());
   await device.open();
   await assert.rejects(async () => device.sendEventBatch([new Message("a")]), { name: "NotImplementedError" });
+  for (const settle of ["abandon", "reject"]) {
+    await assert.rejects(async () => device[settle](new Message("a")), { name: "NotImplementedError" }, settle);
+  }
 });
 
 test("a module", async (t) => {
