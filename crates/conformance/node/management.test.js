@@ -3,7 +3,7 @@
 // @azure/arm-iothub: the hub as a resource, its keys and routes.
 
 const assert = require("node:assert/strict");
-const { mkdirSync } = require("node:fs");
+const { mkdirSync, readFileSync } = require("node:fs");
 const { join } = require("node:path");
 const { test } = require("node:test");
 const { IotHubClient } = require("@azure/arm-iothub");
@@ -82,7 +82,35 @@ test("what Azure knows around a hub", async () => {
   assert.deepEqual((await management.certificates.listByIotHub(group, name)).value, []);
   assert.deepEqual((await management.privateLinkResourcesOperations.list(group, name)).value, []);
   assert.deepEqual(await management.privateEndpointConnections.list(group, name), []);
+  const connection = { properties: { privateLinkServiceConnectionState: { status: "Approved", description: "ours" } } };
+  for (const asked of [
+    () => management.privateLinkResourcesOperations.get(group, name, "iotHub"),
+    () => management.privateEndpointConnections.get(group, name, "ours"),
+    () => management.privateEndpointConnections.beginUpdateAndWait(group, name, "ours", connection),
+    () => management.privateEndpointConnections.beginDeleteAndWait(group, name, "ours"),
+  ]) {
+    await assert.rejects(asked, { statusCode: 404 });
+  }
   assert.deepEqual(await all(resource.listEndpointHealth(group, name)), []);
+});
+
+test("authorities for devices", async () => {
+  const authority = readFileSync(process.env.DEVICE_AUTHORITY_FILE, "utf8");
+  const certificates = management.certificates;
+  const made = await certificates.createOrUpdate(group, name, "plant", { properties: { certificate: authority } });
+  assert.deepEqual([made.name, made.properties.isVerified], ["plant", false]);
+  assert.equal(made.properties.subject, "CN=an authority of the test");
+  assert.deepEqual((await certificates.listByIotHub(group, name)).value.map((one) => one.name), ["plant"]);
+  const asked = await certificates.generateVerificationCode(group, name, "plant", made.etag);
+  assert.equal(asked.properties.verificationCode.length > 0, true);
+  await assert.rejects(certificates.verify(group, name, "plant", made.etag, { certificate: authority }), { statusCode: 412 });
+  await assert.rejects(certificates.verify(group, name, "plant", asked.etag, { certificate: authority }), { statusCode: 400 });
+  const vouched = { properties: { certificate: authority, isVerified: true } };
+  await assert.rejects(certificates.createOrUpdate(group, name, "plant", vouched), { statusCode: 412 });
+  const renewed = await certificates.createOrUpdate(group, name, "plant", vouched, { ifMatch: asked.etag });
+  assert.equal((await certificates.get(group, name, "plant")).properties.isVerified, true);
+  await certificates.delete(group, name, "plant", renewed.etag);
+  await assert.rejects(certificates.get(group, name, "plant"), { statusCode: 404 });
 });
 
 test("consumer groups", async () => {
@@ -123,6 +151,11 @@ test("the hub fails over", async () => {
   await management.iotHub.beginManualFailoverAndWait(name, group, { failoverRegion: paired.location }, { updateIntervalInMs: 50 });
   const after = await resource.get(group, name);
   assert.equal(after.properties.locations.find((place) => place.role === "primary").location, paired.location);
+});
+
+test("the hub stays while its process runs", async () => {
+  await assert.rejects(resource.beginDeleteAndWait(group, name), { statusCode: 409, code: "ResourceDeletionFailed" });
+  assert.equal((await resource.get(group, name)).name, name);
 });
 
 test("numbers", async () => {

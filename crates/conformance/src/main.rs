@@ -96,7 +96,7 @@ fn devices(folder: &Path) -> Result<Vec<(&'static str, PathBuf)>> {
     let key = KeyPair::generate()?;
     let signed = device.signed_by(&key, &Issuer::new(authority, authority_key))?;
     std::fs::write(folder.join(AUTHORITY), authority_pem)?;
-    let mut files = Vec::new();
+    let mut files = vec![("DEVICE_AUTHORITY_FILE", folder.join(AUTHORITY))];
     for (variable, name, content) in [
         ("DEVICE_CERTIFICATE_FILE", "device.pem", own.cert.pem()),
         ("DEVICE_KEY_FILE", "device.key", own.signing_key.serialize_pem()),

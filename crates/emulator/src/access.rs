@@ -12,8 +12,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ha_wire::SharedAccessKey;
 use ha_wire::sas::Token;
 use jiff::Timestamp;
+use rustls::pki_types::CertificateDer;
 
-pub(crate) use certificate::Authorities;
+pub(crate) use certificate::{Authorities, Described, proves};
 pub(crate) use device::{Credentials, Granted};
 pub(crate) use entra::{Audience, Bearer, Refused};
 pub use entra::{Authority, Entra, Principal};
@@ -182,6 +183,11 @@ impl Access {
     /// Accepts certificates of these authorities as well.
     pub(crate) fn with_authorities(self, authorities: Authorities) -> Self {
         Self { authorities, ..self }
+    }
+
+    /// Accepts certificates of these authorities too, and no longer of others that were accepted so before.
+    pub(crate) fn trust(&self, registered: &[CertificateDer<'static>]) -> Result<(), String> {
+        self.authorities.trust(registered)
     }
 
     /// Whether tokens are given as instance metadata.

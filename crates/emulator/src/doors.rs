@@ -101,6 +101,9 @@ impl App {
                     tracing::error!(error = %e, "the hub was not filled as at its start");
                 }
             });
+            if let Err(e) = self.shell.trust_registered() {
+                tracing::error!(error = e, "authorities of devices that were forgotten still count");
+            }
         }
         tokio::select! {
             () = self.stop.cancelled() => return None,

@@ -61,8 +61,7 @@ impl Emulator {
         };
         let events = Events::open(&options, &hub, place).map_err(Error::Option)?;
         let shell = Shell::new(hub, access, events).with_connect_rate(options.connect_rate);
-        let shell = Arc::new(shell.with_blobs(options.blob_dir.as_deref())?);
-        shell.set_throttling(options.throttling);
+        let shell = furnished(shell, &options)?;
         let log = journal.map(|journal| shell.keep(journal)).transpose()?;
         // Tells of the identities that were made before there was anybody to listen.
         shell.act(|_, _| ());
@@ -116,6 +115,13 @@ fn prepare(options: &Options) -> Result<(), Error> {
         std::fs::create_dir_all(folder).map_err(Error::make(folder))?;
     }
     Ok(())
+}
+
+fn furnished(shell: Shell, options: &Options) -> Result<Arc<Shell>, Error> {
+    let shell = shell.with_blobs(options.blob_dir.as_deref())?;
+    shell.set_throttling(options.throttling);
+    shell.trust_registered().map_err(Error::Option)?;
+    Ok(Arc::new(shell))
 }
 
 /// What goes on beside the ports.

@@ -2,6 +2,7 @@
 //!
 //! No clock of its own: every call takes the time, and an operation that is due by then is completed first.
 
+pub(crate) mod certificates;
 mod control_plane;
 mod document;
 mod failure;

@@ -1,8 +1,10 @@
 //! Certificates of devices: thumbprints, and authorities that sign for them.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -20,30 +22,50 @@ use crate::files;
 use crate::hub::Id;
 
 /// The authorities whose certificates devices may log in with.
-#[derive(Debug, Default)]
-pub(crate) struct Authorities(Option<Arc<dyn ClientCertVerifier>>);
+#[derive(Debug)]
+pub(crate) struct Authorities {
+    /// Those of the command line.
+    named: RootCertStore,
+    verifier: RwLock<Option<Arc<dyn ClientCertVerifier>>>,
+}
+
+impl Default for Authorities {
+    fn default() -> Self {
+        Self { named: RootCertStore::empty(), verifier: RwLock::default() }
+    }
+}
 
 impl Authorities {
     /// Reads PEM files, each with one authority or more.
     pub(crate) fn read(files: &[PathBuf]) -> Result<Self, Error> {
-        let mut roots = RootCertStore::empty();
+        let mut named = RootCertStore::empty();
         for path in files {
-            add(&mut roots, path)?;
+            add(&mut named, path)?;
         }
-        if roots.is_empty() {
-            return Ok(Self::default());
+        let authorities = Self { named, verifier: RwLock::default() };
+        authorities.trust(&[]).map_err(|e| Error::Option(format!("device authorities: {e}")))?;
+        Ok(authorities)
+    }
+
+    /// Goes by these, besides those of the command line, from here on. Connections that are open stay so.
+    pub(super) fn trust(&self, registered: &[CertificateDer<'static>]) -> Result<(), String> {
+        let mut roots = self.named.clone();
+        for certificate in registered {
+            roots.add(certificate.clone()).map_err(|e| e.to_string())?;
         }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let built = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
-        let verifier = built.map_err(|e| Error::Option(format!("device authorities: {e}")))?;
-        Ok(Self(Some(verifier)))
+        let built = || WebPkiClientVerifier::builder_with_provider(Arc::new(roots.clone()), provider).build();
+        let verifier = if roots.is_empty() { None } else { Some(built().map_err(|e| e.to_string())?) };
+        *self.verifier.write().unwrap_or_else(PoisonError::into_inner) = verifier;
+        Ok(())
     }
 
     /// Whether an authority signed for exactly this identity.
     pub(super) fn check(&self, id: &Id, chain: &[CertificateDer<'_>], now: Timestamp) -> Result<(), Denied> {
         let (own, behind) = chain.split_first().ok_or(Denied::NoCertificate)?;
         let read = read(own)?;
-        let verifier = self.0.as_ref().ok_or(Denied::NoAuthorities)?;
+        let verifier = self.verifier.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let verifier = verifier.ok_or(Denied::NoAuthorities)?;
         let at = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds(now)));
         verifier.verify_client_cert(own, behind, at).map_err(|e| denied(e, &read))?;
         let (named, wanted) = (common_name(&read), id.to_string());
@@ -52,6 +74,45 @@ impl Authorities {
         }
         Ok(())
     }
+}
+
+/// An authority's certificate, and what it says of itself.
+pub(crate) struct Described {
+    pub(crate) der: CertificateDer<'static>,
+    pub(crate) subject: String,
+    pub(crate) expiry: Timestamp,
+    /// SHA-1, in hexadecimal digits.
+    pub(crate) thumbprint: String,
+}
+
+impl Described {
+    /// Reads PEM, or base64 of PEM or DER.
+    pub(crate) fn read(text: &str) -> Result<Self, String> {
+        let bytes = match text.contains(PEM_BEGIN) {
+            true => text.as_bytes().to_vec(),
+            false => STANDARD.decode(text.trim()).map_err(|e| format!("neither PEM nor base64: {e}"))?,
+        };
+        let der = match bytes.windows(PEM_BEGIN.len()).any(|window| window == PEM_BEGIN.as_bytes()) {
+            true => CertificateDer::from_pem_slice(&bytes).map_err(|e| format!("the PEM cannot be read: {e:?}"))?,
+            false => CertificateDer::from(bytes),
+        };
+        let read = read(&der).map_err(|denied| denied.to_string())?;
+        let expiry = Timestamp::from_second(read.validity.not_after.timestamp()).map_err(|e| e.to_string())?;
+        let (subject, thumbprint) = (shown(&read.subject().to_string()), hex(&Sha1::digest(&der)));
+        Ok(Self { der, subject, expiry, thumbprint })
+    }
+}
+
+/// Why the proof is no certificate that the authority has signed for this code.
+pub(crate) fn proves(
+    proof: &CertificateDer<'static>,
+    authority: &CertificateDer<'static>,
+    code: &str,
+    now: Timestamp,
+) -> Result<(), String> {
+    let one = Authorities::default();
+    one.trust(std::slice::from_ref(authority))?;
+    one.check(&Id::device(code), std::slice::from_ref(proof), now).map_err(|denied| denied.to_string())
 }
 
 /// Whether the certificate is one of those registered, by SHA-1 or SHA-256.
@@ -78,6 +139,8 @@ pub(super) fn check_thumbprint(
     }
     Ok(())
 }
+
+const PEM_BEGIN: &str = "-----BEGIN ";
 
 fn add(roots: &mut RootCertStore, path: &Path) -> Result<(), Error> {
     let damaged = |reason: String| Error::Option(format!("device authority {}: {reason}", path.display()));

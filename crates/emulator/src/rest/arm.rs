@@ -1,6 +1,7 @@
 //! The control plane's door: the hub as a resource of Azure Resource Manager.
 
 mod catalogue;
+mod certificates;
 mod consumer_groups;
 mod routes;
 mod transfers;
@@ -174,15 +175,23 @@ fn resource(shell: &Shell, call: &Call, rest: &[&str], now: Timestamp) -> Outcom
             let body = body(call)?;
             Ok(ok(&shell.manage(|management, _, now| management.patch(&body, now))?))
         }
+        ("DELETE", []) => {
+            let message = "The emulator's hub lives as long as its process; end that, and remove its state folder.";
+            Err(Problem::Manager(StatusCode::CONFLICT, "ResourceDeletionFailed", message.to_owned()))
+        }
         ("GET", ["iothubstats"]) => Ok(ok(&shell.act(|hub, _| hub.device_statistics()))),
         ("GET", ["quotametrics"]) => Ok(ok(&quota(shell, now))),
         ("GET", ["routingendpointshealth"]) => {
             let names = management.endpoint_names(now);
             Ok(ok(&json!({"value": shell.events.endpoints.health(&names)})))
         }
-        // There are none of these, and none can be made.
-        ("GET", ["certificates" | "privatelinkresources"]) => Ok(ok(&json!({"value": []}))),
-        ("GET", ["privateendpointconnections"]) => Ok(ok(&json!([]))),
+        (_, ["certificates", below @ ..]) => {
+            let as_written = call.segments[call.segments.len() - below.len()..].iter().map(String::as_str);
+            certificates::certificates(shell, call, &as_written.collect::<Vec<_>>())
+        }
+        (_, [kind @ ("privatelinkresources" | "privateendpointconnections"), name @ ..]) => {
+            no_private(call, kind, name)
+        }
         ("GET", ["skus"]) => Ok(ok(&catalogue::sizes())),
         (_, ["eventhubendpoints", "events", "consumergroups"]) => consumer_groups::consumer_groups(shell, call, None),
         (_, ["eventhubendpoints", "events", "consumergroups", _]) => {
@@ -196,15 +205,7 @@ fn resource(shell: &Shell, call: &Call, rest: &[&str], now: Timestamp) -> Outcom
             let keys: Vec<Value> = shell.access().rules().policies.iter().map(key).collect();
             Ok(ok(&json!({"value": keys})))
         }
-        ("POST", ["iothubkeys", name, "listkeys"]) => {
-            let rules = shell.access().rules();
-            let found = rules.policies.iter().find(|policy| policy.name().eq_ignore_ascii_case(name));
-            let found = found.ok_or_else(|| {
-                let message = format!("There is no shared access policy '{name}'.");
-                Failure { status: 404, code: "NotFound", message }
-            })?;
-            Ok(ok(&key(found)))
-        }
+        ("POST", ["iothubkeys", name, "listkeys"]) => key_of(shell, name),
         ("POST", ["routing", "routes", "$testnew"]) => Ok(ok(&routes::test_new(&body(call)?)?)),
         ("POST", ["routing", "routes", "$testall"]) => {
             Ok(ok(&routes::test_all(&management.in_force(now).routes, &body(call)?)?))
@@ -219,6 +220,25 @@ fn resource(shell: &Shell, call: &Call, rest: &[&str], now: Timestamp) -> Outcom
         }
         _ => Err(Problem::not_found("NotFound", "The emulator does not know this operation.")),
     }
+}
+
+/// There are no private links and endpoints, and none can be made.
+fn no_private(call: &Call, kind: &str, name: &[&str]) -> Outcome {
+    match (call.method.as_str(), kind, name) {
+        ("GET", "privatelinkresources", []) => Ok(ok(&json!({"value": []}))),
+        ("GET", _, []) => Ok(ok(&json!([]))),
+        _ => Err(Problem::not_found("NotFound", "The emulator's hub has no private links and endpoints.")),
+    }
+}
+
+fn key_of(shell: &Shell, name: &str) -> Outcome {
+    let rules = shell.access().rules();
+    let found = rules.policies.iter().find(|policy| policy.name().eq_ignore_ascii_case(name));
+    let found = found.ok_or_else(|| {
+        let message = format!("There is no shared access policy '{name}'.");
+        Failure { status: 404, code: "NotFound", message }
+    })?;
+    Ok(ok(&key(found)))
 }
 
 /// The status form says how it is going; the other one answers with the hub once it is over.

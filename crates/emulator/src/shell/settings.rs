@@ -8,6 +8,7 @@ use super::{Core, Shell};
 use crate::access::Access;
 use crate::event_grid;
 use crate::hub::Hub;
+use crate::management::certificates::{self, Certificates};
 use crate::management::{self, Failure, Management};
 use crate::throttle::Throttling;
 
@@ -57,5 +58,29 @@ impl Shell {
         self.gate.resize(in_force.size);
         self.access.set_rules(in_force.rules.clone());
         core.obeyed = Some(in_force);
+    }
+
+    /// Goes by the authorities for devices that the hub has registered.
+    ///
+    /// # Errors
+    /// When what was kept of them cannot be read.
+    pub(crate) fn trust_registered(&self) -> Result<(), String> {
+        let registered = Certificates::resume(self.lock().hub.kept_beside(certificates::KEPT_AS))?;
+        self.access.trust(&registered.verified())
+    }
+
+    /// Changes the authorities for devices, and goes by those that are verified then.
+    pub(crate) fn change_certificates<T>(
+        &self,
+        change: impl FnOnce(&mut Certificates) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        self.act(|hub, _| {
+            let kept = hub.kept_beside(certificates::KEPT_AS);
+            let mut registered = Certificates::resume(kept).map_err(Failure::bad_request)?;
+            let changed = change(&mut registered)?;
+            self.access.trust(&registered.verified()).map_err(Failure::bad_request)?;
+            hub.keep_beside(certificates::KEPT_AS, registered.keep());
+            Ok(changed)
+        })
     }
 }

@@ -124,7 +124,7 @@ async fn who_may_not_and_what_is_not_there() {
         (id.replace("resourceGroups/emulator", "resourceGroups/other"), "ResourceGroupNotFound"),
         (id.replace("IotHubs/emulator", "IotHubs/other"), "ResourceNotFound"),
         (id.replace("Microsoft.Devices", "Microsoft.Other"), "InvalidResourceType"),
-        (format!("{id}/certificates/mine"), "NotFound"),
+        (format!("{id}/privateEndpointConnections/mine"), "NotFound"),
     ] {
         let missing = backend.get(&path).await;
         assert_eq!((missing.status, &missing.body["error"]["code"]), (StatusCode::NOT_FOUND, &json!(code)), "{path}");

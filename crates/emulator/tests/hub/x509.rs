@@ -181,3 +181,56 @@ async fn the_amqp_port_says_what_to_use() {
     logs::says(&[&own, "AMQP is not spoken here", &hub.mqtt_addr.port().to_string()]).await;
     eventually("closed", async || tcp.try_read(&mut [0; 1]).is_ok_and(|read| read == 0)).await;
 }
+
+#[tokio::test]
+async fn an_authority_that_is_registered_counts_once_it_is_verified_and_after_a_restart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = || Options { state_dir: Some(folder.path().to_owned()), ..Options::default() };
+    let hub = Emulator::start(options()).await.expect("a hub");
+    let mut ca = params("plant authority");
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().expect("a key");
+    let pem = ca.self_signed(&key).expect("signed").pem();
+    let issuer = Issuer::new(ca, key);
+    let body = json!({"authentication": {"type": "certificateAuthority"}});
+    assert_eq!(Backend::new(&hub).put("/devices/press-1", body).await.status, StatusCode::OK);
+    let card = Card::signed_by("press-1", &issuer);
+
+    let token = hub.bearer_token("somebody", "https://management.azure.com").expect("a token");
+    let manager = Backend::with_token(&hub, format!("Bearer {token}"));
+    let at = format!("{}/certificates/Plant", hub.resource_id());
+    let registered = json!({"properties": {"certificate": pem}});
+    let made = manager.call(Method::PUT, &at, None, Some(registered.clone())).await;
+    assert_eq!(
+        (made.status, &made.body["properties"]["isVerified"]),
+        (StatusCode::CREATED, &json!(false)),
+        "{}",
+        made.body
+    );
+    assert_eq!(made.body["properties"]["subject"], "CN=plant authority");
+    assert_eq!(manager.call(Method::PUT, &at, None, Some(registered)).await.status, StatusCode::PRECONDITION_FAILED);
+    assert_eq!(card.connect(&hub, &login("press-1")).await.err(), Some(NOT_AUTHORIZED));
+
+    let etag = made.body["etag"].as_str();
+    let asked = manager.call(Method::POST, &format!("{at}/generateVerificationCode"), etag, None).await.body;
+    let code = asked["properties"]["verificationCode"].as_str().expect("a code");
+    for (proof, status) in [
+        (Card::self_signed(code), StatusCode::BAD_REQUEST),
+        (Card::signed_by("another code", &issuer), StatusCode::BAD_REQUEST),
+        (Card::signed_by(code, &issuer), StatusCode::OK),
+    ] {
+        let proof = json!({"certificate": proof.certificate.pem()});
+        let answer = manager.call(Method::POST, &format!("{at}/verify"), Some("*"), Some(proof)).await;
+        assert_eq!(answer.status, status, "{}", answer.body);
+    }
+    assert!(card.connect(&hub, &login("press-1")).await.is_ok());
+    hub.shutdown().await;
+
+    let hub = Emulator::start(options()).await.expect("a hub");
+    assert!(card.connect(&hub, &login("press-1")).await.is_ok());
+    let token = hub.bearer_token("somebody", "https://management.azure.com").expect("a token");
+    let manager = Backend::with_token(&hub, format!("Bearer {token}"));
+    assert_eq!(manager.call(Method::DELETE, &at, Some("*"), None).await.status, StatusCode::OK);
+    assert_eq!(manager.get(&at).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(card.connect(&hub, &login("press-1")).await.err(), Some(NOT_AUTHORIZED));
+}
