@@ -61,6 +61,7 @@ for (const transport of [Mqtt, MqttWs]) {
       const twin = await device.getTwin();
       assert.deepEqual([twin.properties.desired.speed, twin.properties.desired.$version], [5, 2]);
       const told = hub.next(twin, "properties.desired.deep");
+      await hub.heard(twin);
       await report(twin, { speed: 4, deep: { a: 1 } });
       await report(twin, { deep: { a: null, b: 2 } });
       // A listener hears at once what it asks for if it is there, so this comes from the hub.

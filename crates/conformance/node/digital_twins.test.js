@@ -43,6 +43,7 @@ test("a patch and its acknowledgement", async (t) => {
   const device = await connected(t, deviceId);
   const twin = await device.getTwin();
   const told = hub.next(twin, "properties.desired.thermostat1");
+  await hub.heard(twin);
   const value = { targetTemperature: 20.5, $metadata: {} };
   await twins.updateDigitalTwin(deviceId, [{ op: "add", path: "/thermostat1", value }]);
   assert.deepEqual(await told, { __t: "c", targetTemperature: 20.5 });

@@ -36,6 +36,7 @@ for (const transport of [Mqtt, MqttWs]) {
 
       const twin = await press.getTwin();
       const told = hub.next(twin, "properties.desired.speed");
+      await hub.heard(twin);
       await edge.hearsChanges(device, edge.PRESS);
       await registry.updateModuleTwin(device.deviceId, edge.PRESS, { properties: { desired: { speed: 5 } } }, "*");
       assert.equal(await told, 5);

@@ -69,6 +69,12 @@ exports.next = (emitter, event) =>
     });
   });
 
+/**
+ * Ends when the hub knows what a twin listens to: the SDK subscribes when it is asked to listen and says nothing of it, but what it asks after
+ * that is answered after that.
+ */
+exports.heard = (twin) => twin.get();
+
 /** Waits for a condition and gives what made it true. */
 exports.eventually = async (what, holds) => {
   const deadline = Date.now() + exports.PATIENCE_MS;
