@@ -29,6 +29,12 @@ use self::state::{Pending, State, Then, etag};
 use crate::hub::Key;
 use crate::throttle::Size;
 
+/// Whether it can name what lies below the resource: 1 to `max` letters, digits, dots, underscores and hyphens.
+pub(crate) fn is_name(text: &str, max: usize) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    (1..=max).contains(&text.len()) && text.bytes().all(fits)
+}
+
 /// Under what name the resource is kept beside the hub.
 pub(crate) const KEPT_AS: &str = "resource";
 

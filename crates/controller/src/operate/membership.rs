@@ -8,6 +8,7 @@ mod leaving;
 mod releases;
 mod step;
 mod survey;
+mod twin;
 
 use ha_core::ids::MemberId;
 use serde::Serialize;

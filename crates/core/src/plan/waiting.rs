@@ -9,6 +9,7 @@ use crate::ids::{ControlId, Epoch, MemberId, Term};
 use crate::messages::Refusal;
 use crate::seen::CallFailure;
 use crate::time::{Millis, Time};
+
 /// Why a plan does not do more.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "snake_case", tag = "for")]

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::failure::Failure;
-use super::state::etag;
+use super::is_name;
+use super::state::{check_if_match, etag};
 use crate::access::{Described, proves};
 
 /// Under what name they are kept beside the hub.
@@ -165,11 +166,7 @@ impl Registered {
     }
 
     fn check_etag(&self, if_match: Option<&str>) -> Result<(), Failure> {
-        match if_match.map(|given| given.trim().trim_matches('"')) {
-            Some(given) if given == "*" || given == etag(self.etag) => Ok(()),
-            Some(_) => Err(Failure::precondition("the etag in If-Match is not the certificate's; read it again")),
-            None => Err(Failure::precondition("a change of a certificate needs If-Match with its etag")),
-        }
+        check_if_match("certificate", self.etag, if_match)
     }
 }
 
@@ -182,8 +179,7 @@ fn refused(why: String) -> Failure {
 }
 
 fn check_name(name: &str) -> Result<(), Failure> {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    if (1..=64).contains(&name.len()) && name.bytes().all(fits) {
+    if is_name(name, 64) {
         return Ok(());
     }
     Err(Failure::bad_request("A certificate's name has 1 to 64 letters, digits, dots, underscores and hyphens."))

@@ -17,8 +17,8 @@ impl Failure {
         Self { status: 400, code: "BadRequest", message: message.into() }
     }
 
-    pub(super) fn precondition(message: &str) -> Self {
-        Self { status: 412, code: "PreconditionFailed", message: message.to_owned() }
+    pub(super) fn precondition(message: impl Into<String>) -> Self {
+        Self { status: 412, code: "PreconditionFailed", message: message.into() }
     }
 
     pub(super) fn not_active(hub: &str) -> Self {

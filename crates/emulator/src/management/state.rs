@@ -103,14 +103,20 @@ impl State {
 
     /// A write must name the etag that it was made from, or `*`.
     pub(super) fn check_etag(&self, if_match: Option<&str>) -> Result<(), Failure> {
-        let Some(given) = if_match.map(|given| given.trim().trim_matches('"')).filter(|given| !given.is_empty()) else {
-            return Err(Failure::precondition("an update of a hub that exists needs If-Match with its etag"));
-        };
-        if given == "*" || given == etag(self.etag) {
-            return Ok(());
-        }
-        Err(Failure::precondition("the etag in If-Match is not the hub's; read it again"))
+        check_if_match("hub", self.etag, if_match)
     }
+}
+
+/// A change of `what` must name the etag that it was made from, or `*`.
+pub(super) fn check_if_match(what: &str, counter: u64, if_match: Option<&str>) -> Result<(), Failure> {
+    let Some(given) = if_match.map(|given| given.trim().trim_matches('"')).filter(|given| !given.is_empty()) else {
+        let message = format!("an update of a {what} that exists needs If-Match with its etag");
+        return Err(Failure::precondition(message));
+    };
+    if given == "*" || given == etag(counter) {
+        return Ok(());
+    }
+    Err(Failure::precondition(format!("the etag in If-Match is not the {what}'s; read it again")))
 }
 
 /// Base64 of a big-endian counter, as in `AAAAAAFD6M4=`.

@@ -8,7 +8,7 @@ use ha_wire::twin::TwinPatch;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::survey::twin;
+use super::twin::twin;
 use crate::config::{Members, PoolConfig};
 use crate::hub::iot::{IotHub, error, routine_call};
 use crate::hub::{Error, Hub};

@@ -8,7 +8,7 @@ use ha_deployment::release::is_of_pool;
 use ha_wire::{Map, Twin};
 use serde_json::Value;
 
-use super::survey::twin;
+use super::twin::twin;
 use crate::config::PoolConfig;
 use crate::hub::iot::IotHub;
 use crate::hub::{Error, Hub as _};

@@ -8,6 +8,7 @@ use ha_wire::Twin;
 use serde_json::Value;
 
 use super::releases::{self, Releases};
+use super::twin::twin;
 use super::{JoinPlan, Problem, Step};
 use crate::config::{Members, PoolConfig};
 use crate::hub::Error;
@@ -97,15 +98,6 @@ async fn survey(
 
 async fn twin_of_agent(hub: &IotHub, pool: &PoolConfig, member: &MemberId) -> Result<Option<Twin>, Error> {
     twin(hub, member, Some(&pool.agent_module)).await
-}
-
-/// `None`: there is none.
-pub(super) async fn twin(hub: &IotHub, member: &MemberId, module: Option<&str>) -> Result<Option<Twin>, Error> {
-    match hub.client().twin(member.as_str(), module, &routine_call()).await {
-        Ok(twin) => Ok(Some(twin)),
-        Err(ha_iothub::Error::NotFound(_)) => Ok(None),
-        Err(e) => Err(error(&e)),
-    }
 }
 
 fn survey_agent(pool: &PoolConfig, member: &MemberId, twin: Option<&Twin>, plan: &mut JoinPlan) {

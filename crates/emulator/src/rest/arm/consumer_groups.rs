@@ -8,7 +8,7 @@ use super::super::answer::ok;
 use super::super::call::Call;
 use super::{Outcome, Problem};
 use crate::hub::{Hub, print_time};
-use crate::management::Failure;
+use crate::management::{Failure, is_name};
 use crate::shell::Shell;
 
 /// Under what name they are kept beside the hub.
@@ -60,8 +60,7 @@ fn shown(at: &str, name: &str, made: &Value) -> Value {
 }
 
 fn check(name: &str, groups: &Map<String, Value>) -> Result<(), Failure> {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    if !(1..=50).contains(&name.len()) || !name.bytes().all(fits) {
+    if !is_name(name, 50) {
         return Err(Failure::bad_request(
             "A consumer group's name has 1 to 50 letters, digits, dots, underscores and hyphens.",
         ));
