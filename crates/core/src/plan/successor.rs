@@ -2,7 +2,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::{Plan, Step, View, Waiting, Wish};
-use crate::anchor::{Anchor, Reason};
+use crate::anchor::{Anchor, Reason, Verb};
 use crate::brake::Brake;
 use crate::drift::drift;
 use crate::fitness::{Preference, Unfit, drifted, unfit};
@@ -76,12 +76,17 @@ impl View {
         self.candidate(anchor, Some(holder), wish, &mut Plan::default()).is_some_and(|best| best != *holder)
     }
 
-    /// Whether anybody but `holder` is fit, or has not been heard yet and may turn out to be.
-    pub(super) fn somebody_may_be_fit(&self, anchor: &Anchor, holder: Option<&MemberId>) -> bool {
-        self.members.iter().filter(|member| Some(*member) != holder).any(|member| {
-            let against = self.against(anchor, member);
-            against.iter().all(|reason| *reason == Unfit::NotHeard)
-        })
+    /// Whether anybody but `holder` is fit, or may turn out to be.
+    pub(super) fn somebody_may_be_fit(&self, anchor: &Anchor, holder: Option<&MemberId>, verb: &Verb) -> bool {
+        let others = self.members.iter().filter(|member| Some(*member) != holder);
+        others.map(|member| self.against(anchor, member)).any(|against| self.is_yet_to_say(&against, Some(verb)))
+    }
+
+    /// Whether a member may turn out to be fit for what was asked: it has not been heard yet, or it is starting while
+    /// the holder runs and a switchover can wait for it.
+    pub(super) fn is_yet_to_say(&self, against: &[Unfit], verb: Option<&Verb>) -> bool {
+        let waits = matches!(verb, Some(Verb::Switchover { .. })) && matches!(self.standing, Standing::MayRunUntil(_));
+        against.iter().all(|reason| *reason == Unfit::NotHeard || waits && *reason == Unfit::Starting)
     }
 
     /// Asks every standby for a fresh answer: one of them will be needed.
@@ -172,9 +177,11 @@ impl View {
         wish: &Wish,
         plan: &mut Plan,
     ) -> Option<MemberId> {
-        if let Some(to) = wish.to.as_ref().filter(|to| self.against(anchor, to) == [Unfit::NotHeard]) {
+        if let Some(to) = self.yet_to_say(anchor, wish) {
             // Nobody else is taken before the one asked for has had its say.
-            plan.steps.push(Step::Probe { members: vec![to.clone()] });
+            if !self.is_fresh(to) {
+                plan.steps.push(Step::Probe { members: vec![to.clone()] });
+            }
             plan.waiting.push(Waiting::FreshAnswer { member: to.clone() });
             return None;
         }
@@ -201,6 +208,14 @@ impl View {
         plan.steps.push(Step::Probe { members: vec![best.member.clone()] });
         plan.waiting.push(Waiting::FreshAnswer { member: best.member });
         None
+    }
+
+    /// The one asked for, if it is neither fit nor certain not to be.
+    pub(super) fn yet_to_say<'a>(&self, anchor: &Anchor, wish: &'a Wish) -> Option<&'a MemberId> {
+        let verb = wish.request(anchor).map(|asked| &asked.verb);
+        let to = wish.to.as_ref()?;
+        let against = self.against_for(anchor, to, wish);
+        (!against.is_empty() && self.is_yet_to_say(&against, verb)).then_some(to)
     }
 
     fn preference(&self, member: &MemberId, priority: usize, holder: Option<&MemberId>, wish: &Wish) -> Preference {

@@ -46,8 +46,13 @@ impl Wish {
 
     /// Whether an operator named a member in a failover.
     pub(super) fn is_failover(&self, anchor: &Anchor) -> bool {
-        let Reason::Asked { request, .. } = &self.reason else { return false };
-        anchor.requests.get(request).is_some_and(|asked| matches!(asked.verb, Verb::Failover { .. }))
+        self.request(anchor).is_some_and(|asked| matches!(asked.verb, Verb::Failover { .. }))
+    }
+
+    /// The operator's request behind it that is not settled yet.
+    pub(super) fn request<'a>(&self, anchor: &'a Anchor) -> Option<&'a OperatorRequest> {
+        let Reason::Asked { request, .. } = &self.reason else { return None };
+        anchor.requests.get(request)
     }
 
     fn because(reason: Reason) -> Option<Self> {
@@ -58,10 +63,15 @@ impl Wish {
 impl View {
     /// What speaks for moving the active role away from `holder`; the first that applies.
     pub(super) fn wish(&self, anchor: &Anchor, holder: &MemberId, plan: &mut Plan) -> Option<Wish> {
-        self.asked(anchor, Some(holder), plan)
-            .or_else(|| self.holder_must_go(anchor, holder))
+        let asked = self.asked(anchor, Some(holder), plan);
+        if asked.as_ref().is_some_and(|wish| self.yet_to_say(anchor, wish).is_none()) {
+            return asked;
+        }
+        // A request that waits for a member keeps nothing else from being done.
+        self.holder_must_go(anchor, holder)
             .or_else(|| self.term_is_spent(anchor, holder))
             .or_else(|| self.workload_fails(holder, plan))
+            .or(asked)
             .or_else(|| self.failback(anchor, holder))
     }
 
@@ -124,7 +134,7 @@ impl View {
             if matches!(asked.verb, Verb::Failover { .. }) {
                 against.retain(|reason| !matches!(reason, Unfit::Drifted(_)));
             }
-            if !against.is_empty() && !against.contains(&Unfit::NotHeard) {
+            if !self.is_yet_to_say(&against, Some(&asked.verb)) {
                 let said: Vec<String> = against.iter().map(ToString::to_string).collect();
                 return Met::Refused(format!("{to} is not fit: {}", said.join(", ")));
             }
@@ -136,7 +146,7 @@ impl View {
                 trouble.failure
             ));
         }
-        if to.is_none() && !self.somebody_may_be_fit(anchor, holder) {
+        if to.is_none() && !self.somebody_may_be_fit(anchor, holder, &asked.verb) {
             return Met::Refused("no other member is fit".to_owned());
         }
         Met::Open

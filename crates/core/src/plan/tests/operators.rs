@@ -100,6 +100,60 @@ fn a_switchover_goes_to_the_one_asked_for_or_the_best() {
 }
 
 #[test]
+fn a_switchover_waits_for_an_agent_that_starts_while_the_holder_runs() {
+    check(
+        "request switchover to=c; c starting",
+        expect![[r#"
+        renew a 5
+        [fresh_answer] asking c whether it can take over
+    "#]],
+    );
+    check(
+        "request switchover to=c; c starting; a failing",
+        expect![[r#"
+        revoke a 5: the workload fails on the holder: hung
+        [release] a has been asked to stop: the workload fails on the holder: hung
+    "#]],
+    );
+    check(
+        "request switchover; b starting; c unready",
+        expect![[r#"
+        renew a 5
+        [no_fit_standby] no fit standby: b (its agent has just started); c (its workload is not ready: no image)
+    "#]],
+    );
+    check(
+        "request switchover to=c; c starting; c failing",
+        expect![[r#"
+        refuse r1: c is not fit: its agent has just started, its workload fails: hung
+        renew a 5
+    "#]],
+    );
+    check(
+        "request switchover to=c; c starting; lapsed",
+        expect![[r#"
+        refuse r1: c is not fit: its agent has just started
+        renew a 5
+    "#]],
+    );
+    check(
+        "request failover to=c; c starting",
+        expect![[r#"
+        refuse r1: c is not fit: its agent has just started
+        renew a 5
+    "#]],
+    );
+    check(
+        "request failover to=c fenced; c starting; a offline",
+        expect![[r#"
+        refuse r1: c is not fit: its agent has just started
+        renew a 5
+        [holder_may_still_run] a may still run for 10.0 s: not connected to IoT Hub
+    "#]],
+    );
+}
+
+#[test]
 fn a_switchover_that_cannot_be_is_refused_with_the_reason() {
     check(
         "request switchover to=x",
