@@ -53,22 +53,17 @@ impl Bench {
         self.config_with("members = [\"edge-a\", \"edge-b\", \"edge-c\"]")
     }
 
-    pub(crate) fn config_with(&self, members: &str) -> Config {
-        let timings = "ttl_ms = 3000\nrenew_ms = 500\ncall_timeout_ms = 900\nretry_ms = 200\nstop_ms = 400\n\
-             anchor_read_ms = 400\nstandby_hold_ms = 2000\n";
-        self.config_of(members, timings)
-    }
-
     /// Timings at which nobody loses a lease because this machine is busy.
-    pub(crate) fn patient_config(&self) -> Config {
-        let members = "members = [\"edge-a\", \"edge-b\", \"edge-c\"]";
-        self.config_of(members, "ttl_ms = 30000\nrenew_ms = 1000\ncall_timeout_ms = 8000\nanchor_read_ms = 400\n")
+    pub(crate) fn config_with(&self, members: &str) -> Config {
+        let timings = "ttl_ms = 30000\nrenew_ms = 1000\ncall_timeout_ms = 8000\nretry_ms = 200\nstop_ms = 400\n\
+             anchor_read_ms = 400\n";
+        self.config_of(members, timings)
     }
 
     pub(crate) fn config_of(&self, members: &str, timings: &str) -> Config {
         let text = format!(
             "[hub]\nconnection_string_file = \"hub.txt\"\nca_file = \"ca.pem\"\nsku = \"S3\"\n\
-             [controller]\nname = \"bench\"\nstate_dir = \"state\"\ncontrol_ttl_ms = 3000\ncontrol_renew_ms = 700\n\
+             [controller]\nname = \"bench\"\nstate_dir = \"state\"\ncontrol_ttl_ms = 10000\ncontrol_renew_ms = 700\n\
              [[pool]]\nname = \"{POOL}\"\n{members}\nworkload_module = \"press\"\n\
              [pool.timings]\n{timings}"
         );
@@ -165,7 +160,7 @@ impl Bench {
     pub(crate) async fn until_active(&self, member: &str) {
         let hub = self.hub();
         let seat = seat(member);
-        for _ in 0..600 {
+        for _ in 0..2_400 {
             let holds = self.anchor().await.is_some_and(|anchor| anchor.holder == Some(MemberId::new(member)));
             let state = hub.peek(&seat, ha_core::time::Millis(2_000)).await.map(|answer| answer.state);
             if holds && state == Ok(ha_core::messages::HolderState::Active) {

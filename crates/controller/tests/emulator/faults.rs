@@ -34,7 +34,7 @@ impl Site {
     async fn open() -> Self {
         let bench = Bench::open().await;
         let agents = MEMBERS.iter().map(|member| bench.start_agent(member)).collect();
-        let fleet = Fleet::start(&setup(bench.patient_config()));
+        let fleet = Fleet::start(&setup(bench.config()));
         bench.until_active("edge-a").await;
         Self { bench, fleet, agents }
     }

@@ -87,10 +87,10 @@ async fn members_come_and_go_while_the_controller_runs() {
     let list = |members: &[&str]| {
         let text = format!(
             "[hub]\nconnection_string_file = \"hub.txt\"\nca_file = \"ca.pem\"\nsku = \"S3\"\n\
-             [controller]\nname = \"bench\"\nstate_dir = \"state\"\ncontrol_ttl_ms = 3000\ncontrol_renew_ms = 700\n\
+             [controller]\nname = \"bench\"\nstate_dir = \"state\"\ncontrol_ttl_ms = 10000\ncontrol_renew_ms = 700\n\
              [[pool]]\nname = \"{POOL}\"\nmembers = {members:?} # by hand\n\
-             [pool.timings]\nttl_ms = 6000\nrenew_ms = 700\ncall_timeout_ms = 1500\nretry_ms = 200\nstop_ms = 400\n\
-             anchor_read_ms = 400\nstandby_hold_ms = 2000\n"
+             [pool.timings]\nttl_ms = 30000\nrenew_ms = 1000\ncall_timeout_ms = 8000\nretry_ms = 200\nstop_ms = 400\n\
+             anchor_read_ms = 400\n"
         );
         std::fs::write(&path, text).expect("it can be written");
         config::load(&path, &[]).unwrap_or_else(|refused| panic!("{refused}"))

@@ -41,7 +41,7 @@ fn watch_holder(bench: &Bench, stop: &Arc<AtomicBool>) -> tokio::task::JoinHandl
 async fn keys_are_changed_and_no_lease_is_lost() {
     let bench = Bench::open().await;
     let agents: Vec<_> = MEMBERS.iter().map(|member| bench.start_agent(member)).collect();
-    let config = bench.patient_config();
+    let config = bench.config();
     let controller = bench.start_controller(config.clone());
     bench.until_active("edge-a").await;
     let term = bench.anchor().await.expect("it is there").term;

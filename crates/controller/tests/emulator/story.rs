@@ -7,7 +7,9 @@ use crate::bench::{Bench, MEMBERS, POOL, beside};
 async fn a_pool_is_founded_fails_over_and_remembers() {
     let bench = Bench::open().await;
     let mut agents: Vec<_> = MEMBERS.iter().map(|member| bench.start_agent(member)).collect();
-    let controller = bench.start_controller(bench.config());
+    let members = "members = [\"edge-a\", \"edge-b\", \"edge-c\"]";
+    let timings = "ttl_ms = 15000\nrenew_ms = 1000\ncall_timeout_ms = 6000\nretry_ms = 200\nstop_ms = 400\n";
+    let controller = bench.start_controller(bench.config_of(members, timings));
     bench.until_active("edge-a").await;
     let term = bench.anchor().await.expect("it is there").term;
     agents.remove(0).abort();
