@@ -168,6 +168,11 @@ impl Watch {
         fault
     }
 
+    /// Whether any fault changed since the last look.
+    pub(crate) fn has_changed(&self) -> bool {
+        self.0.has_changed().unwrap_or(false)
+    }
+
     /// Returns when any fault changed.
     pub(crate) async fn changed(&mut self) {
         if self.0.changed().await.is_err() {

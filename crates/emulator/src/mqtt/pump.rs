@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use ha_wire::topics::FromDevice;
 use jiff::Timestamp;
 use mqtt_protocol_core::mqtt::packet::v3_1_1;
@@ -102,6 +103,7 @@ impl Pump {
         let mut chunk = vec![0; 8 * 1024];
         loop {
             self.collect_out()?;
+            self.keep_up();
             let now = Instant::now();
             let reads = !self.fault.cuts_from_device() && self.inbox.bytes() < INBOX_BYTES_MAX;
             let writes = !self.fault.cuts_to_device() && self.outbox.is_due(now);
@@ -110,14 +112,7 @@ impl Pump {
                 () = self.link.cut.cancelled() => return Err(End::ByHub),
                 () = self.link.stop.cancelled() => return Err(End::Stop),
                 () = self.link.watch.changed() => self.refresh_fault(),
-                read = reader.read(&mut chunk), if reads => {
-                    let read = read.map_err(|e| End::Broken(e.to_string()))?;
-                    if read == 0 {
-                        return Err(End::Closed);
-                    }
-                    let delay = self.delay();
-                    self.inbox.push(Bytes::copy_from_slice(&chunk[..read]), delay);
-                }
+                read = reader.read(&mut chunk), if reads => self.hear(read, &chunk)?,
                 written = self.outbox.write_some(writer), if writes => {
                     written.map_err(|e| End::Broken(e.to_string()))?;
                 }
@@ -127,9 +122,26 @@ impl Pump {
                 },
                 () = tokio::time::sleep_until(wake) => {}
             }
+            self.keep_up();
             self.take_in()?;
+            if reads && self.is_silent() {
+                // A machine that stood still has heard nothing, though something has come.
+                if let Some(read) = reader.read(&mut chunk).now_or_never() {
+                    self.hear(read, &chunk)?;
+                    self.take_in()?;
+                }
+            }
             self.check_time()?;
         }
+    }
+
+    fn hear(&mut self, read: std::io::Result<usize>, chunk: &[u8]) -> Result<(), End> {
+        let read = read.map_err(|e| End::Broken(e.to_string()))?;
+        if read == 0 {
+            return Err(End::Closed);
+        }
+        self.inbox.push(Bytes::copy_from_slice(&chunk[..read]), self.delay());
+        Ok(())
     }
 
     /// Hands due bytes to the machine, unless a black hole has opened before they arrived, or a throttle holds it.
@@ -155,6 +167,7 @@ impl Pump {
     }
 
     fn deliver(&mut self, parcel: Parcel) {
+        self.keep_up();
         let drop = self.fault.drop;
         // What is acknowledged does not vanish: TCP would send it again.
         if drop > 0.0 && parcel.receipt.is_none() && self.dice.random::<f64>() < drop {
@@ -178,13 +191,17 @@ impl Pump {
         if self.fault.frozen {
             return Ok(());
         }
-        if now >= self.silent_from && self.machine.held_until().is_none() {
+        if self.is_silent() {
             return Err(End::Silence);
         }
         if now >= self.expires {
             return Err(End::Expired);
         }
         Ok(())
+    }
+
+    fn is_silent(&self) -> bool {
+        !self.fault.frozen && Instant::now() >= self.silent_from && self.machine.held_until().is_none()
     }
 
     fn wake(&self) -> Instant {
@@ -199,6 +216,13 @@ impl Pump {
             wake = wake.min(due);
         }
         wake
+    }
+
+    /// A fault is in force once it was set: nothing that comes later slips past because something else was ready first.
+    fn keep_up(&mut self) {
+        if self.link.watch.has_changed() {
+            self.refresh_fault();
+        }
     }
 
     fn refresh_fault(&mut self) {
