@@ -74,7 +74,7 @@ impl Emulator {
             mqtt_port: mqtt_addr.port(),
         };
         let door = door(&options, identity.config, signpost, &app.stop, &tasks);
-        open_amqp(&options, &door).await;
+        let amqp_addr = open_amqp(&options, &door).await;
         let (restarts, asked) = mpsc::channel(1);
         shell.set_restarts(restarts);
         let doors = Doors { https, mqtt, app, door, seeds: Seeds::of(&options), restarts: asked };
@@ -88,6 +88,7 @@ impl Emulator {
         Ok(Running {
             https_addr,
             mqtt_addr,
+            amqp_addr,
             ca_pem: identity.ca_pem,
             ca_file,
             control_token,
@@ -177,16 +178,19 @@ fn door(
 }
 
 /// A convenience: whatever else has the port may keep it.
-async fn open_amqp(options: &Options, door: &Door) {
-    let Some(port) = options.amqp_port else {
-        return;
-    };
+async fn open_amqp(options: &Options, door: &Door) -> Option<SocketAddr> {
+    let port = options.amqp_port?;
     match listen::open(SocketAddr::new(options.bind, port)).await {
         Ok(listener) => {
+            let address = listener.local_addr().ok();
             let declined = listen::decline_amqp(listener, Arc::clone(&door.signpost), door.stop.clone());
             door.tasks.spawn(declined);
+            address
         }
-        Err(e) => tracing::debug!(port, error = %e, "AMQP clients will find nobody to tell them what to use"),
+        Err(e) => {
+            tracing::debug!(port, error = %e, "AMQP clients will find nobody to tell them what to use");
+            None
+        }
     }
 }
 

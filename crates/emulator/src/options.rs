@@ -40,7 +40,8 @@ pub struct Options {
     pub snapshot: Option<PathBuf>,
     /// PEM files with authorities that sign certificates of devices (`certificateAuthority` log-in).
     pub device_authorities: Vec<PathBuf>,
-    /// A port that tells AMQP clients, in the log, what to use instead; none by default. Left out when it is taken.
+    /// A port that tells AMQP clients, in the log, what to use instead; none by default. 0 takes a free one, and one
+    /// that is taken is done without.
     pub amqp_port: Option<u16>,
     /// How long a client may take for the TLS handshake, and again for its CONNECT.
     pub login_within: Duration,

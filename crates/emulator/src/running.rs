@@ -34,6 +34,8 @@ pub struct Running {
     pub https_addr: SocketAddr,
     /// Where MQTT over TLS is.
     pub mqtt_addr: SocketAddr,
+    /// Where AMQP clients are told, in the log, what to use instead; `None` unless that was asked for and the port was free.
+    pub amqp_addr: Option<SocketAddr>,
     /// The authority that clients must trust.
     pub ca_pem: String,
     pub(crate) ca_file: Option<PathBuf>,
