@@ -1,5 +1,6 @@
 //! Who may connect, and what ends a connection.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use iotedge_ha_emulator::meters::Meter;
@@ -9,10 +10,11 @@ use reqwest::Method;
 use serde_json::json;
 
 use crate::backend::Backend;
-use crate::device::{Device, Login, unix_s};
+use crate::device::{Device, Login, in_memory, unix_s};
 use crate::{eventually, hub};
 
 const NOT_AUTHORIZED: Option<ConnectReturnCode> = Some(ConnectReturnCode::NotAuthorized);
+const PING: &[u8] = &[0xc0, 0];
 
 #[tokio::test]
 async fn a_good_key_connects_and_others_are_refused() {
@@ -26,9 +28,7 @@ async fn a_good_key_connects_and_others_are_refused() {
     assert_eq!(refusal(login).await, Some(NOT_AUTHORIZED));
     let login = Login::with_key("nobody", None, wrong, later);
     assert_eq!(refusal(login).await, Some(NOT_AUTHORIZED));
-    let mut expired = Login::of(&hub, "leaf", None);
-    expired.token = expired.token.replace(&(unix_s() + 600).to_string(), "1");
-    assert_eq!(refusal(expired).await, Some(NOT_AUTHORIZED));
+    assert_eq!(refusal(Login::until(&hub, "leaf", None, unix_s() - 1)).await, Some(NOT_AUTHORIZED));
 }
 
 #[tokio::test]
@@ -63,22 +63,26 @@ async fn a_newer_connection_takes_over() {
 
 #[tokio::test]
 async fn silence_ends_a_connection_after_one_and_a_half_keep_alives() {
-    let hub = hub().await;
-    let login = Login::of(&hub, "leaf", None).keep_alive(1);
+    let hub = Arc::new(hub().await);
+    tokio::time::pause();
+    let login = Login::of(&hub, "leaf", None).keep_alive(20);
     let started = tokio::time::Instant::now();
-    let mut device = Device::connect(&hub, &login).await.expect("connected");
+    let mut device = Device::connect_over(in_memory(&hub), &login).await.expect("connected");
+    tokio::time::sleep(Duration::from_secs(29)).await;
+    device.write_raw(PING).await;
+    assert!(device.packet().await.is_some(), "a ping is answered, and ends the silence");
     assert_eq!(device.receive().await, None);
-    assert!(started.elapsed() >= Duration::from_millis(1500));
-    eventually("the expiry is counted", async || hub.meters().read(Meter::KeepAliveExpiries) == 1).await;
+    assert_eq!(started.elapsed().as_secs(), 29 + 30);
+    assert_eq!(hub.meters().read(Meter::KeepAliveExpiries), 1);
 }
 
 #[tokio::test]
 async fn a_token_that_expires_ends_the_connection() {
-    let hub = hub().await;
-    let text = hub.device_connection_string("leaf").expect("registered");
-    let key = text.split("SharedAccessKey=").nth(1).expect("a key");
-    let login = Login::with_key("leaf", None, key, unix_s() + 2);
-    let mut device = Device::connect(&hub, &login).await.expect("connected");
+    let hub = Arc::new(hub().await);
+    tokio::time::pause();
+    let login = Login::until(&hub, "leaf", None, unix_s() + 100);
+    let mut device = Device::connect_over(in_memory(&hub), &login).await.expect("connected");
+    assert!(device.is_silent_for(Duration::from_secs(30)).await);
     assert_eq!(device.receive().await, None);
     assert_eq!(hub.meters().read(Meter::KeepAliveExpiries), 0);
 }

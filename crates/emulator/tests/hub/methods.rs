@@ -69,7 +69,7 @@ async fn an_offline_device_fails_at_once_and_one_without_subscription_too() {
 async fn a_connect_timeout_waits_for_the_device() {
     let hub = hub().await;
     let backend = Backend::new(&hub);
-    let call = json!({"methodName": "haHello", "connectTimeoutInSeconds": 15, "responseTimeoutInSeconds": 15});
+    let call = json!({"methodName": "haHello", "connectTimeoutInSeconds": 120, "responseTimeoutInSeconds": 120});
     let late = async {
         eventually("the call is there", async || hub.meters().read(Meter::Methods) == 1).await;
         let mut device = listening(&hub).await;

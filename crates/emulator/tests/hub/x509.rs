@@ -169,14 +169,15 @@ async fn the_log_says_whether_authority_name_or_protocol_was_wrong() {
 #[tokio::test]
 async fn the_amqp_port_says_what_to_use() {
     logs::keep();
-    // Two hubs, one port: the second does without.
-    let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let port = free.local_addr().expect("bound").port();
-    drop(free);
-    let options = || Options { amqp_port: Some(port), ..Options::default() };
-    let hub = Emulator::start(options()).await.expect("a hub");
-    let _second = Emulator::start(options()).await.expect("a hub without");
-    let tcp = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.expect("open");
+    let asking_for = async |port| {
+        let options = Options { amqp_port: Some(port), ..Options::default() };
+        Emulator::start(options).await.expect("a hub")
+    };
+    let hub = asking_for(0).await;
+    let address = hub.amqp_addr.expect("a free port");
+    let second = asking_for(address.port()).await;
+    assert_eq!(second.amqp_addr, None, "two hubs, one port: the second does without");
+    let tcp = tokio::net::TcpStream::connect(address).await.expect("open");
     let own = tcp.local_addr().expect("bound").to_string();
     logs::says(&[&own, "AMQP is not spoken here", &hub.mqtt_addr.port().to_string()]).await;
     eventually("closed", async || tcp.try_read(&mut [0; 1]).is_ok_and(|read| read == 0)).await;
