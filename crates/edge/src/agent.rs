@@ -291,16 +291,15 @@ impl Agent {
         self.order(UpstreamOrder::Publish { topic: FromDevice::PatchReported { rid: rid.clone() }, payload });
         let arrived = async {
             while let Some((_, news)) = self.news.recv().await {
-                let answered = matches!(
-                    news,
-                    News::Heard { topic: ToDevice::TwinAnswer { rid: answered, .. }, .. } if answered == rid
-                );
-                if answered {
-                    return;
+                match news {
+                    News::Heard { topic: ToDevice::TwinAnswer { rid: answered, .. }, .. } if answered == rid => return,
+                    // What was under way is lost with the connection.
+                    News::Down => return,
+                    _ => {}
                 }
             }
         };
-        let _ = tokio::time::timeout(LAST_WORDS, arrived).await;
+        let _ = tokio::time::timeout(self.timings.last_words, arrived).await;
     }
 
     fn order(&mut self, order: UpstreamOrder) {
@@ -316,4 +315,3 @@ impl Agent {
 
 /// The shortest time between two rounds.
 const BREATH: std::time::Duration = std::time::Duration::from_millis(10);
-const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(2);

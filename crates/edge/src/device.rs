@@ -46,12 +46,13 @@ pub struct Running {
     registry: Arc<Registry>,
     agent: JoinHandle<()>,
     agent_stop: CancellationToken,
-    stop_grace: Duration,
+    agent_ends_within: Duration,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
 
-const LAST_WORDS: Duration = Duration::from_secs(5);
+/// How long tasks that were told to end may take.
+const END_WITHIN: Duration = Duration::from_secs(5);
 
 /// Starts an IoT Edge device.
 ///
@@ -114,7 +115,7 @@ pub async fn start(options: Options) -> Result<Running, Error> {
         registry,
         agent,
         agent_stop,
-        stop_grace: options.timings.stop_grace,
+        agent_ends_within: options.timings.stop_grace + options.timings.last_words + END_WITHIN,
         stop,
         tasks,
     })
@@ -191,13 +192,12 @@ impl Running {
     /// Ends everything, the modules first, so that edgeAgent can still tell.
     pub async fn shutdown(mut self) {
         self.agent_stop.cancel();
-        let patience = self.stop_grace + LAST_WORDS;
-        if tokio::time::timeout(patience, &mut self.agent).await.is_err() {
+        if tokio::time::timeout(self.agent_ends_within, &mut self.agent).await.is_err() {
             tracing::warn!("edgeAgent did not end");
         }
         self.stop.cancel();
         self.tasks.close();
-        if tokio::time::timeout(LAST_WORDS, self.tasks.wait()).await.is_err() {
+        if tokio::time::timeout(END_WITHIN, self.tasks.wait()).await.is_err() {
             tracing::warn!("a task did not end");
         }
     }

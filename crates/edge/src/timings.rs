@@ -43,6 +43,8 @@ pub struct Timings {
     pub intensive_care: Duration,
     /// A module that is told to stop is killed after this.
     pub stop_grace: Duration,
+    /// How long edgeAgent, when it stops, waits for the hub to take its last report.
+    pub last_words: Duration,
 }
 
 impl Default for Timings {
@@ -69,6 +71,7 @@ impl Default for Timings {
             backoff_max: s(300),
             intensive_care: s(600),
             stop_grace: s(10),
+            last_words: s(2),
         }
     }
 }

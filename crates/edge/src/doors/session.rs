@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use ha_mqtt::read_first;
 use ha_wire::topics::{ClientId, Username};
 use mqtt_protocol_core::mqtt::result_code::ConnectReturnCode;
@@ -192,10 +193,7 @@ impl Connection {
             let busy = self.out.is_busy();
             tokio::select! {
                 () = door.stop.cancelled() => return Err(End::Stop),
-                read = reader.read(&mut chunk) => match read? {
-                    0 => return Err(End::Closed),
-                    read => self.feed(&chunk[..read]).await?,
-                },
+                read = reader.read(&mut chunk) => self.hear(&chunk[..read?]).await?,
                 written = self.out.write_some(writer), if busy => written?,
                 order = self.orders.recv() => self.carry_out(order.ok_or(End::TooSlow)?)?,
                 _ = reauthentication.tick() => {
@@ -203,9 +201,21 @@ impl Connection {
                         return Err(End::Expired);
                     }
                 }
-                () = tokio::time::sleep_until(self.silent_from) => return Err(End::Silence),
+                () = tokio::time::sleep_until(self.silent_from) => match reader.read(&mut chunk).now_or_never() {
+                    // A machine that stood still has heard nothing, though something has come.
+                    Some(read) => self.hear(&chunk[..read?]).await?,
+                    None => return Err(End::Silence),
+                },
             }
         }
+    }
+
+    /// Takes in what was read; nothing is the end.
+    async fn hear(&mut self, bytes: &[u8]) -> Result<(), End> {
+        if bytes.is_empty() {
+            return Err(End::Closed);
+        }
+        self.feed(bytes).await
     }
 
     async fn feed(&mut self, bytes: &[u8]) -> Result<(), End> {
