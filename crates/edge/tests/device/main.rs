@@ -31,10 +31,18 @@ struct Site {
 
 const DEVICE: &str = "edge-1";
 
-/// The waits that are there for the cloud's sake are short: nothing here is true only because of them.
+/// The waits that are there for the cloud's sake are short, and patience is long: nothing here is true only because of them.
 fn timings() -> Timings {
     let ms = Duration::from_millis;
-    Timings { reported_sync: ms(20), upstream_retry_max: ms(200), method_delay: ms(0), ..Timings::default() }
+    Timings {
+        cloud_operation: PATIENCE,
+        reported_sync: ms(20),
+        upstream_connect: PATIENCE,
+        upstream_retry_max: ms(200),
+        method_delay: ms(0),
+        last_words: PATIENCE,
+        ..Timings::default()
+    }
 }
 
 /// Commands for the images of the tests.
@@ -102,8 +110,17 @@ impl Site {
     }
 
     async fn call(&self, module: &str, method: &str, payload: Value) -> Result<(i32, Value), ha_iothub::Error> {
-        // A call that is under way when the module leaves is waited out.
-        let request = MethodRequest::new(method, payload).response_timeout_s(5);
+        self.call_within(60, module, method, payload).await
+    }
+
+    async fn call_within(
+        &self,
+        seconds: u32,
+        module: &str,
+        method: &str,
+        payload: Value,
+    ) -> Result<(i32, Value), ha_iothub::Error> {
+        let request = MethodRequest::new(method, payload).response_timeout_s(seconds);
         let answer = self.service.call_method(DEVICE, Some(module), &request, &Call::within(PATIENCE)).await?;
         Ok((answer.status, answer.payload))
     }
@@ -117,6 +134,15 @@ async fn apply(site: &Site, modules: &Value) {
     let request = client.post(url).header("Authorization", token);
     let answer = request.json(&serde_json::json!({ "modulesContent": modules })).send().await.expect("an answer");
     answer.error_for_status().expect("applied");
+}
+
+/// Waits until edgeHub has taken over what was last applied to it.
+async fn edge_hub_follows(site: &Site) {
+    eventually("edgeHub follows its twin", async || {
+        let reported = site.reported("$edgeHub").await;
+        reported["lastDesiredVersion"].as_i64() >= Some(2) && reported["lastDesiredStatus"]["code"] == 200
+    })
+    .await;
 }
 
 /// Waits for a condition, never for a time.

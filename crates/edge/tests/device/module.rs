@@ -19,7 +19,7 @@ use tokio_rustls::client::TlsStream;
 use super::{DEVICE, Site};
 
 /// Longer than anything may take on a busy machine.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A connected module.
 pub(super) struct Module {
@@ -54,7 +54,7 @@ impl Module {
             .client_id(format!("{DEVICE}/{name}"))
             .and_then(|b| b.user_name(format!("localhost/{DEVICE}/{name}/?api-version=2021-04-12")))
             .and_then(|b| b.password(token))
-            .and_then(|b| b.keep_alive(60).clean_session(true).build())
+            .and_then(|b| b.keep_alive(600).clean_session(true).build())
             .expect("a CONNECT");
         let events = module.codec.checked_send(connect);
         module.send(events).await;

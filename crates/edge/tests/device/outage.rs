@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use iotedge_ha_edge::Cut;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::module::Module;
 use super::{Site, eventually, timings};
@@ -16,8 +16,12 @@ async fn the_copy_answers_and_reports_wait() {
         let site = Site::open(quick).await;
         site.patch("alpha", json!({"speed": 7})).await;
         let mut alpha = site.module("alpha").await;
-        let before = alpha.twin("1").await;
-        assert_eq!(before["desired"]["speed"], 7);
+        let mut before = Value::Null;
+        eventually("the cloud has answered in time", async || {
+            before = alpha.twin("1").await;
+            before["desired"]["speed"] == 7
+        })
+        .await;
 
         site.edge.cut(cut);
         site.patch("alpha", json!({"speed": 8})).await;

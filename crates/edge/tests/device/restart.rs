@@ -4,13 +4,14 @@ use iotedge_ha_edge::Cut;
 use serde_json::json;
 
 use super::agent::{deployment, module, status, status_here};
-use super::{Site, apply, eventually, timings};
+use super::{Site, apply, edge_hub_follows, eventually, timings};
 
 #[tokio::test]
 async fn a_boot_without_network_goes_on_where_the_last_life_ended() {
     let site = Site::open(timings()).await;
     apply(&site, &deployment(module("registry.example/speaker:1.0", "running"))).await;
     eventually("the module runs", async || status(&site).await == "running").await;
+    edge_hub_follows(&site).await;
     site.patch("alpha", json!({"speed": 7})).await;
     let mut alpha = site.module("alpha").await;
     let before = alpha.twin("1").await;
