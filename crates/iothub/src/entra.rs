@@ -150,7 +150,7 @@ impl Entra {
         slot.fetch = None;
         match asked {
             Ok((token, expiry_unix_s)) => {
-                *slot = Slot { held: Some(Held::new(token.clone(), expiry_unix_s)), ..Slot::default() };
+                *slot = Slot { held: Some(Held::new(token.clone(), unix_now_s(), expiry_unix_s)), ..Slot::default() };
                 Ok(token)
             }
             Err(error) => {
@@ -173,8 +173,8 @@ impl Slot {
 }
 
 impl Held {
-    fn new(token: Secret, expiry_unix_s: u64) -> Self {
-        let life_s = expiry_unix_s.saturating_sub(unix_now_s());
+    fn new(token: Secret, now_unix_s: u64, expiry_unix_s: u64) -> Self {
+        let life_s = expiry_unix_s.saturating_sub(now_unix_s);
         let renew_at_unix_s = expiry_unix_s - RENEW_AHEAD_S.min(life_s / 2).min(expiry_unix_s);
         Self { token, since: Instant::now(), renew_at_unix_s, expiry_unix_s }
     }
@@ -211,9 +211,9 @@ mod tests {
 
     /// Holds a token that may serve for 300 s more, as if it had been fetched `age` ago.
     fn holding_an_old_one(entra: Entra, age: Duration) -> Entra {
-        let expiry_unix_s = unix_now_s() + 300;
-        let held =
-            Held { since: Instant::now() - age, renew_at_unix_s: 0, ..Held::new(Secret::new("old"), expiry_unix_s) };
+        let now = unix_now_s();
+        let held = Held::new(Secret::new("old"), now, now + 300);
+        let held = Held { since: Instant::now() - age, renew_at_unix_s: 0, ..held };
         entra.slots().insert("scope".to_owned(), Slot { held: Some(held), ..Slot::default() });
         entra
     }
@@ -257,7 +257,26 @@ mod tests {
         assert_eq!(entra.token("scope").await.unwrap(), Secret::new("old"));
         until(&entra, |slot| slot.failed.is_some()).await;
         assert_eq!(entra.token("scope").await.unwrap(), Secret::new("old"));
-        assert!(entra.slots()["scope"].fetch.is_none(), "it is left alone for a while");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_authority_in_trouble_is_left_alone_for_a_while() {
+        for holds in [true, false] {
+            let entra = entra("http://127.0.0.1:1".to_owned());
+            let entra = if holds { holding_an_old_one(entra, Duration::ZERO) } else { entra };
+            let trouble = Error::silent(entra.name(), "scope", FETCH_MAX);
+            entra.slots().entry("scope".to_owned()).or_default().failed = Some((Instant::now(), trouble.clone()));
+            let is_asked = || entra.slots()["scope"].fetch.is_some();
+            let expected = if holds { Ok(Secret::new("old")) } else { Err(trouble) };
+            assert_eq!(entra.token("scope").await, expected);
+            tokio::time::advance(FAILURE_HOLD - Duration::from_millis(1)).await;
+            assert_eq!(entra.token("scope").await, expected);
+            assert!(!is_asked());
+            tokio::time::advance(Duration::from_millis(1)).await;
+            // Polled once: that begins a request, if there is to be one.
+            let _ = entra.token("scope").now_or_never();
+            assert!(is_asked());
+        }
     }
 
     #[tokio::test]
@@ -273,11 +292,10 @@ mod tests {
 
     #[test]
     fn renewal_begins_ten_minutes_ahead_or_at_half_the_life() {
-        let now = unix_now_s();
+        let now = 1_000_000;
         for (life_s, ahead_s) in [(3600, 600), (86_400, 600), (100, 50), (0, 0)] {
-            let held = Held::new(Secret::new("t"), now + life_s);
-            let found = held.expiry_unix_s - held.renew_at_unix_s;
-            assert!(found.abs_diff(ahead_s) <= 1, "{life_s}: {found}");
+            let held = Held::new(Secret::new("t"), now, now + life_s);
+            assert_eq!(held.expiry_unix_s - held.renew_at_unix_s, ahead_s, "{life_s}");
         }
     }
 }

@@ -7,8 +7,7 @@ use std::sync::{Arc, Mutex};
 use ha_wire::ConnectionString;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 #[derive(Debug, Clone)]
 pub(crate) enum Reply {
@@ -34,8 +33,10 @@ pub(crate) struct Stub {
     address: SocketAddr,
     script: Arc<Mutex<VecDeque<Reply>>>,
     requests: Arc<Mutex<Vec<Request>>>,
-    server: JoinHandle<()>,
 }
+
+/// A port at which nobody listens, and nobody else can begin to.
+pub(crate) struct Nobody(TcpSocket);
 
 impl Reply {
     pub(crate) fn json(status: u16, body: &Value) -> Self {
@@ -71,12 +72,12 @@ impl Stub {
         let script = Arc::new(Mutex::new(script.into_iter().collect::<VecDeque<_>>()));
         let requests = Arc::new(Mutex::new(Vec::new()));
         let (seen, replies) = (Arc::clone(&requests), Arc::clone(&script));
-        let server = tokio::spawn(async move {
+        tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
                 tokio::spawn(serve(socket, Arc::clone(&replies), Arc::clone(&seen)));
             }
         });
-        Stub { address, script, requests, server }
+        Stub { address, script, requests }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -89,8 +90,7 @@ impl Stub {
     }
 
     pub(crate) fn connection_string(&self) -> ConnectionString {
-        let key = "MDEyMzQ1Njc4OWFiY2RlZg==";
-        format!("HostName={};SharedAccessKeyName=service;SharedAccessKey={key}", self.address).parse().unwrap()
+        connection_string(self.address)
     }
 
     pub(crate) fn url(&self) -> String {
@@ -100,12 +100,27 @@ impl Stub {
     pub(crate) fn requests(&self) -> Vec<Request> {
         self.requests.lock().unwrap().clone()
     }
+}
 
-    /// Frees the port.
-    pub(crate) async fn stop(self) {
-        self.server.abort();
-        let _ = self.server.await;
+impl Nobody {
+    pub(crate) fn new() -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        Self(socket)
     }
+
+    pub(crate) fn connection_string(&self) -> ConnectionString {
+        connection_string(self.0.local_addr().unwrap())
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.0.local_addr().unwrap())
+    }
+}
+
+fn connection_string(address: SocketAddr) -> ConnectionString {
+    let key = "MDEyMzQ1Njc4OWFiY2RlZg==";
+    format!("HostName={address};SharedAccessKeyName=service;SharedAccessKey={key}").parse().unwrap()
 }
 
 async fn serve(socket: TcpStream, script: Arc<Mutex<VecDeque<Reply>>>, seen: Arc<Mutex<Vec<Request>>>) {
