@@ -42,6 +42,7 @@ pub(crate) enum Command {
     Function(commands::function::Args),
     List(commands::list::Args),
     Show(commands::show::Args),
+    Dashboard(commands::dashboard::Args),
     History(commands::history::Args),
     Why(commands::why::Args),
     Switchover(commands::switchover::Args),

@@ -4,6 +4,7 @@ pub(crate) mod agent;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod config;
+pub(crate) mod dashboard;
 pub(crate) mod demo;
 pub(crate) mod demo_workload;
 pub(crate) mod deploy;
@@ -64,6 +65,7 @@ async fn run_async(command: Command, printer: &Printer) -> Result<Exit> {
         Command::Tick(args) => tick::run(args, printer).await,
         Command::Function(args) => function::run(args, printer).await,
         Command::List(args) => list::run(args, printer).await,
+        Command::Dashboard(args) => dashboard::run(args, printer).await,
         Command::Show(args) => show::run(args, printer).await,
         Command::History(args) => history::run(args, printer).await,
         Command::Why(args) => why::run(args, printer).await,

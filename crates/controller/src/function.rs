@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::invocation::{Invocation, Reply, Trigger};
 use self::passes::Passes;
-pub use self::timing::{Function, Timing};
+pub use self::timing::{Function, Timing, hold_needed, short_hold};
 use crate::hub::iot::IotHub;
 use crate::run::Setup;
 

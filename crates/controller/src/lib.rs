@@ -6,6 +6,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod dashboard;
 pub mod function;
 mod hook;
 pub mod hub;

@@ -237,6 +237,16 @@ impl Running {
         panic!("the program ended before it said what was waited for");
     }
 
+    /// Reads the first line of stdout, without its end.
+    pub fn first_line(&mut self) -> String {
+        let mut first = String::new();
+        self.wait_for_line(|line| {
+            line.trim_end().clone_into(&mut first);
+            true
+        });
+        first
+    }
+
     /// Reads `NAME='value'` lines from stdout, as `--print-env` writes them, up to the one called `last`.
     pub fn wait_for_variables(&mut self, last: &str) -> BTreeMap<String, String> {
         let mut variables = BTreeMap::new();

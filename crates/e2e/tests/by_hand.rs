@@ -1,6 +1,8 @@
 //! The parts by hand: a hub, an agent and a controller, each started as an operator would, and what goes wrong between them.
 
 use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use iotedge_ha_e2e::{Ran, Running, Stage, port};
@@ -37,9 +39,13 @@ impl Site {
     }
 
     fn start_controller(&self) -> Running {
+        self.start(&["run"])
+    }
+
+    fn start(&self, args: &[&str]) -> Running {
         let connection_string = &self.env["IOTHUB_CONNECTION_STRING"];
         let variables = [("IOTEDGE_HA_CONNECTION_STRING", connection_string.as_str())];
-        self.stage.start_with(&["run", "--config", &self.config], &variables)
+        self.stage.start_with(&[args, &["--config", &self.config]].concat(), &variables)
     }
 
     fn start_agent(&self) -> Running {
@@ -70,6 +76,16 @@ impl Site {
     }
 }
 
+/// What a server answers below `url`, head and body.
+fn get(url: &str, path: &str) -> String {
+    let authority = url.trim_start_matches("http://").trim_end_matches('/');
+    let mut stream = TcpStream::connect(authority).expect("it listens");
+    write!(stream, "GET /{path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n").expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers");
+    answer
+}
+
 #[test]
 fn a_hub_an_agent_and_a_controller_make_a_pool() {
     let site = Site::open();
@@ -84,6 +100,11 @@ fn a_hub_an_agent_and_a_controller_make_a_pool() {
     assert_eq!(history.json_lines()[0]["holder"], "edge-1");
     let why = site.run(&["why", "press_1"]).expect(0);
     assert!(why.stdout.contains("give term 1 to edge-1"), "{}", why.stdout);
+    let mut dashboard = site.start(&["dashboard", "--listen=127.0.0.1:0"]);
+    let seen = get(&dashboard.first_line(), "v1/pools");
+    assert!(seen.starts_with("HTTP/1.1 200") && seen.contains("\"holder\":\"edge-1\""), "{seen}");
+    dashboard.signal("INT");
+    dashboard.wait().expect(0);
     site.run(&["pause", "press_1"]).expect(0);
     site.run(&["resume", "press_1"]).expect(0);
     site.run(&["switchover", "press_1", "--to", "edge-9", "--yes"]).expect(2).says("edge-9 is no member of press_1");

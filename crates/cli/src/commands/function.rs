@@ -2,7 +2,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::Context;
-use ha_controller::function::{PORT_ENV, serve};
+use ha_controller::config::Config;
+use ha_controller::function::{PORT_ENV, hold_needed, serve, short_hold};
+use ha_core::bounds::bounds;
+use ha_core::time::Millis;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -39,6 +42,9 @@ pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit> {
     let port = port(|name| std::env::var(name).ok())?;
     let mut interruption = Interruption::listen()?;
     let setup = setup(&args.config, &args.controller)?;
+    for warning in short_passes(&setup.config, Millis(args.hold_s * 1000)) {
+        printer.note(format_args!("warning: {warning}"));
+    }
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen at {address}"))?;
     let address = listener.local_addr()?;
@@ -56,6 +62,16 @@ pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit> {
     Ok(Exit::Ok)
 }
 
+/// The pools in which no pass sees a lease end, however quick the hub and the workload are.
+fn short_passes(config: &Config, hold: Millis) -> Vec<String> {
+    let warning = |pool: &ha_controller::config::PoolConfig| {
+        let bounds = bounds(&pool.policy.timings, &config.controller.charge, Millis::ZERO, Millis::ZERO);
+        let short = short_hold(hold, hold_needed(&bounds, Millis::ZERO))?;
+        Some(format!("pool {}: {short}", pool.name))
+    };
+    config.pools.iter().filter_map(warning).collect()
+}
+
 fn port(variable: impl Fn(&str) -> Option<String>) -> Result<u16> {
     let found = PORT_ENV.iter().find_map(|name| Some((name, variable(name)?)));
     let hint = "the Functions host sets it; to try the handler by hand, set it to a free port";
@@ -67,7 +83,21 @@ fn port(variable: impl Fn(&str) -> Option<String>) -> Result<u16> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+
+    #[test]
+    fn a_pass_that_sees_no_lease_end_is_warned_of() {
+        let text = "[hub]\nconnection_string_env = \"HUB\"\n[[pool]]\nname = \"press_1\"\nmembers = [\"a\", \"b\"]\n";
+        let config = ha_controller::config::parse(Path::new("pool.toml"), text, &[]).expect("it is right");
+        let short = short_passes(&config, Millis(5_000));
+        assert!(
+            short.len() == 1 && short[0].starts_with("pool press_1: a pass that holds for 5.0 s ends"),
+            "{short:?}"
+        );
+        assert!(short_passes(&config, Millis(240_000)).is_empty());
+    }
 
     #[test]
     fn the_host_names_the_port() {

@@ -32,51 +32,16 @@ pub(crate) fn row(report: &PoolReport, member: &MemberReport) -> [String; 9] {
         member.role.to_owned(),
         member.state.map_or_else(|| "unknown".to_owned(), ToOwned::to_owned),
         member.term.map_or_else(dash, |term| term.to_string()),
-        lease(member),
+        member.lease(),
         member.age_ms.map_or_else(dash, |ms| Millis(ms).to_string()),
         if member.fit { "yes" } else { "no" }.to_owned(),
-        match &member.drift {
-            Some(drift) if member.fit => format!("{}; {drift}", member.why),
-            _ => member.why.clone(),
-        },
+        member.why_and_drift(),
     ]
 }
 
-fn lease(member: &MemberReport) -> String {
-    match member.lease_left_ms {
-        _ if !member.fenced => "not fenced".to_owned(),
-        Some(ms) => Millis(ms).to_string(),
-        None => "-".to_owned(),
-    }
-}
-
 pub(crate) fn say_state(report: &PoolReport, printer: &Printer) {
-    if report.holder.is_none() {
-        printer.note(format_args!("{}: nobody holds", report.pool));
-    }
-    if report.members.iter().any(|member| !member.fenced) {
-        printer.note(format_args!(
-            "{}: not fenced, a device that is cut off may go on beside the active one",
-            report.pool
-        ));
-    }
-    if let Some(by) = &report.paused_by {
-        printer.note(format_args!("{}: paused by {by}", report.pool));
-    }
-    if let Some(status) = &report.status {
-        printer.note(format_args!("{}: {status}", report.pool));
-    }
-    for follower in report.followers.iter().filter(|follower| follower.behind) {
-        let through =
-            follower.through.map_or_else(|| "never done".to_owned(), |term| format!("done through term {term}"));
-        let after = Millis(follower.behind_ms.unwrap_or_default());
-        printer.note(format_args!(
-            "{}: {} is left to do for term {} ({through}), {after} after the change",
-            report.pool, follower.follower, report.term
-        ));
-    }
-    if report.requests > 0 {
-        printer.note(format_args!("{}: {} requests wait for a controller", report.pool, report.requests));
+    for note in report.notes() {
+        printer.note(format_args!("{}: {note}", report.pool));
     }
 }
 
@@ -87,7 +52,7 @@ pub(crate) fn show_member(member: &MemberReport, printer: &Printer) {
     if let Some(term) = member.term {
         printer.line(format_args!("  term           {term}"));
     }
-    printer.line(format_args!("  lease left     {}", lease(member)));
+    printer.line(format_args!("  lease left     {}", member.lease()));
     let evidence = &member.evidence;
     let ping = evidence.edge_agent_ping.as_ref().map_or_else(unknown, |seen| match &seen.value {
         Ok(()) => "answers".to_owned(),

@@ -54,7 +54,7 @@ impl Function {
             // A new pass does not know when the old one renewed last, so it waits for a whole lease.
             failover_crash: gap + bounds.failover_crash,
             hold: self.hold,
-            hold_needed: call.times(5) + bounds.failover_crash,
+            hold_needed: hold_needed(bounds, call),
         }
     }
 
@@ -69,17 +69,30 @@ impl Function {
     }
 }
 
+/// How long a pass must hold to see a silent holder's lease end and grant the next, when a call to the hub takes `call`.
+pub fn hold_needed(bounds: &Bounds, call: Millis) -> Millis {
+    call.times(5) + bounds.failover_crash
+}
+
+/// What comes of a pass that holds for less than it must.
+pub fn short_hold(hold: Millis, needed: Millis) -> Option<String> {
+    (hold < needed).then(|| {
+        format!(
+            "a pass that holds for {hold} ends before a dead holder's lease has surely run out, and so does the next: nobody would ever take \
+             over; hold for {needed} or more, or lower ttl_ms"
+        )
+    })
+}
+
 impl Timing {
     /// Why these timings stop the work again and again, and which ttl would do. A lease that ends early is safe, and useless.
     /// A pass that ends before a lease would never see one end.
     pub fn problem(&self, ttl: Millis) -> Option<String> {
-        if self.hold < self.hold_needed {
-            return Some(format!(
-                "a pass that holds for {} ends before a dead holder's lease has surely run out, and so does the next: nobody would ever take \
-                 over; hold for {} or more, or lower ttl_ms",
-                self.hold, self.hold_needed
-            ));
-        }
+        let short = short_hold(self.hold, self.hold_needed);
+        short.or_else(|| self.lapse(ttl))
+    }
+
+    fn lapse(&self, ttl: Millis) -> Option<String> {
         (self.borne < self.gap).then(|| {
             let needed = ttl + self.gap.less(self.borne);
             format!(

@@ -1,5 +1,7 @@
 //! What is known of a pool at this moment, asked afresh.
 
+mod words;
+
 use std::collections::BTreeMap;
 
 use futures_util::future::join_all;

@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::bench::{Bench, MEMBERS, POOL};
+use crate::dashboard;
 
 const FENCE_DELAY_MS: i64 = 600;
 
@@ -139,6 +140,8 @@ async fn an_operator_switches_over_and_is_told_that_nothing_is_fenced() {
     let report = report(&hub, &config.pools[0], Clock::start()).await.expect("it can be asked");
     let active = report.members.iter().find(|member| member.member.as_str() == "edge-c").expect("it is there");
     assert_eq!((active.state, active.fenced, active.fit), (Some("active"), false, true), "{}", active.why);
+    let page = dashboard::start(&bench, config.clone(), Duration::from_secs(5)).await;
+    assert!(dashboard::text(page, "/").await.contains("<td>not fenced</td>"));
     let findings = check::run(Ok(config), false, |_| {}).await.findings;
     let fencing = findings.iter().find(|finding| finding.id == "fencing").expect("it was looked at");
     let said = serde_json::to_value(fencing).expect("JSON");

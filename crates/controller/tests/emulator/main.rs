@@ -1,6 +1,7 @@
 //! The controller at the emulator: one hub for each test, on free ports of loopback.
 
 mod bench;
+mod dashboard;
 mod deployments;
 mod faults;
 mod flag;
