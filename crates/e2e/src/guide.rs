@@ -95,7 +95,7 @@ fn here_document(command: &str) -> Option<String> {
 fn script(page: &str, before: &str, blocks: &[Block]) -> String {
     let mut script = String::from(
         "set -euo pipefail\ntrap 'for job in $(jobs -p); do kill -- \"-$job\" 2>/dev/null || true; done; wait 2>/dev/null || true' EXIT\n\
-         stays() { for _ in $(seq 600); do grep -qF -- \"$2\" \"$1\" 2>/dev/null && return; kill -0 $! || break; sleep 0.1; done\n\
+         stays() { for _ in $(seq 1200); do grep -qF -- \"$2\" \"$1\" 2>/dev/null && return; kill -0 $! || break; sleep 0.1; done\n\
          cat \"$1\" >&2; echo \"never printed: $2\" >&2; exit 1; }\n",
     );
     let _ = writeln!(script, "{before}");

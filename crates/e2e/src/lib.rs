@@ -10,10 +10,26 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+/// How long anything is waited for before it is given up.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Timings of a pool whose holder keeps its lease whatever this machine is busy with; for stories in which none is to end.
+pub const PATIENT: &str = "[pool.timings]\nttl_ms = 60000\ncall_timeout_ms = 20000\n";
+
+/// Fails unless it comes about.
+#[track_caller]
+pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "never happened: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
 
 /// The place of one test: a folder of its own, which is also the programs' place for temporary files, and a mark by which every
 /// process that the test has started can be found.
@@ -139,7 +155,7 @@ impl Stage {
 
     /// Fails unless every process of this test ends soon.
     pub fn expect_no_processes(&self) {
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + PATIENCE;
         loop {
             let left = self.processes();
             if left.is_empty() {
@@ -265,6 +281,16 @@ impl Running {
         assert!(status.expect("kill runs").success());
     }
 
+    /// Stops it as SIGSTOP does, and returns when it stands still.
+    pub fn freeze(&self) {
+        self.signal("STOP");
+        let stat = format!("/proc/{}/stat", self.child.id());
+        wait_until("the program stands still", || {
+            let stat = std::fs::read_to_string(&stat).expect("it is there");
+            stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+        });
+    }
+
     /// Waits for the end. What it said to people stands in its log, in the test's folder.
     pub fn wait(mut self) -> Ran {
         let stdout = read_all(self.child.stdout.take());
@@ -285,10 +311,13 @@ pub fn port(address: &str) -> &str {
     address.rsplit_once(':').expect("a port").1
 }
 
-/// A port for a program that cannot take one by itself: bound once, and free again.
+/// A port for a program that cannot take one by itself: free a moment ago, and none of those that the system gives to whoever asks for any,
+/// connections included.
 pub fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    listener.expect("a free port").port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 10_000 + u16::try_from(std::process::id() % 500 * 40).expect("a small number");
+    let mut ports = (0..2_000).map(|_| first + NEXT.fetch_add(1, Ordering::Relaxed));
+    ports.find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
 }
 
 fn read_all(from: Option<impl Read>) -> String {

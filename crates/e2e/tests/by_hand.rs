@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
 
-use iotedge_ha_e2e::{Ran, Running, Stage, port};
+use iotedge_ha_e2e::{PATIENT, Ran, Running, Stage, port, wait_until};
 
 /// A hub with one Edge device, and a configuration for it.
 struct Site {
@@ -21,7 +20,7 @@ impl Site {
         let (hub, env) = stage.start_hub(&["--device=edge-1:edge:ha-agent"], "EDGE_1_HA_AGENT_CONNECTION_STRING");
         let config = format!(
             "[hub]\nca_file = \"{}\"\n[controller]\ncontrol_ttl_ms = 2000\ncontrol_renew_ms = 500\n\
-             [[pool]]\nname = \"press_1\"\nmembers = [\"edge-1\"]\n",
+             [[pool]]\nname = \"press_1\"\nmembers = [\"edge-1\"]\n{PATIENT}",
             env["IOTHUB_CA_FILE"]
         );
         let config = stage.file("pool.toml", &config);
@@ -61,18 +60,12 @@ impl Site {
     }
 
     /// The only member of the only pool, once it is as wanted.
-    fn wait_for_member(&self, wanted: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        loop {
+    fn wait_for_member(&self, wanted: impl Fn(&serde_json::Value) -> bool) {
+        wait_until("the member is as wanted", || {
             let ran = self.run(&["list", "--json"]).expect(0);
             let pools: serde_json::Value = serde_json::from_str(&ran.stdout).expect("JSON");
-            let member = &pools[0]["members"][0];
-            if wanted(member) {
-                return member.clone();
-            }
-            assert!(Instant::now() < deadline, "{pools:#}");
-            std::thread::sleep(Duration::from_millis(100));
-        }
+            wanted(&pools[0]["members"][0])
+        });
     }
 }
 
@@ -91,15 +84,16 @@ fn a_hub_an_agent_and_a_controller_make_a_pool() {
     let site = Site::open();
     let _agent = site.start_agent();
     let controller = site.start_controller();
-    let member = site.wait_for_member(|member| member["state"] == "active");
-    assert_eq!((&member["role"], &member["term"]), (&"active".into(), &1.into()));
+    // The record, which has the role, is read before the agent is asked.
+    site.wait_for_member(|member| (&member["state"], &member["role"]) == (&"active".into(), &"active".into()));
 
     site.run(&["show", "press_1"]).expect(0);
     site.run(&["check"]).expect(0);
     let history = site.run(&["history", "press_1", "--json"]).expect(0);
-    assert_eq!(history.json_lines()[0]["holder"], "edge-1");
-    let why = site.run(&["why", "press_1"]).expect(0);
-    assert!(why.stdout.contains("give term 1 to edge-1"), "{}", why.stdout);
+    let first = &history.json_lines()[0];
+    assert_eq!((&first["holder"], &first["term"]), (&"edge-1".into(), &1.into()));
+    // Decisions are written down by the way.
+    wait_until("the decision is explained", || site.run(&["why", "press_1"]).stdout.contains("give term 1 to edge-1"));
     let mut dashboard = site.start(&["dashboard", "--listen=127.0.0.1:0"]);
     let seen = get(&dashboard.first_line(), "v1/pools");
     assert!(seen.starts_with("HTTP/1.1 200") && seen.contains("\"holder\":\"edge-1\""), "{seen}");

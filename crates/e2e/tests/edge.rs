@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use iotedge_ha_e2e::{Ran, Running, Stage, port};
+use iotedge_ha_e2e::{PATIENCE, Ran, Running, Stage, port};
 
 /// A hub, an Edge device in front of it, and a configuration for its only pool.
 struct Site {
@@ -14,8 +14,6 @@ struct Site {
     edge: Running,
     _hub: Running,
 }
-
-const PATIENCE: Duration = Duration::from_secs(90);
 
 impl Site {
     fn open() -> Self {
@@ -36,7 +34,8 @@ impl Site {
 
         let config = format!(
             "[hub]\nca_file = \"{}\"\n[controller]\ncontrol_ttl_ms = 2000\ncontrol_renew_ms = 500\n\
-             [[pool]]\nname = \"press_1\"\nmembers = [\"edge-1\"]\n",
+             [[pool]]\nname = \"press_1\"\nmembers = [\"edge-1\"]\n\
+             [pool.timings]\nttl_ms = 24000\nrenew_ms = 3000\ncall_timeout_ms = 9000\n",
             hub["IOTHUB_CA_FILE"]
         );
         let config = stage.file("pool.toml", &config);
@@ -45,7 +44,7 @@ impl Site {
 
     /// As edgeAgent would start it: what it knows of the hub comes from the environment and the socket.
     fn start_agent(&self) -> Running {
-        let settings = self.stage.file("agent.toml", "[hub]\ntoken_ttl_s = 10\n");
+        let settings = self.stage.file("agent.toml", "[hub]\ntoken_ttl_s = 6\n");
         let state = self.stage.folder().join("agent").display().to_string();
         let mqtt_port = port(&self.edge_env["EDGE_MQTT"]);
         let module = self.edge_env.iter().filter(|(name, _)| name.starts_with("IOTEDGE_"));

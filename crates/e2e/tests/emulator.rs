@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use ha_wire::SharedAccessKey;
 use ha_wire::sas::Unsigned;
-use iotedge_ha_e2e::{Running, Stage, port};
+use iotedge_ha_e2e::{Running, Stage, port, wait_until};
 use reqwest::{Certificate, Client, Method, RequestBuilder};
 use serde_json::{Value, json};
 
@@ -71,11 +70,8 @@ fn unix_s() -> u64 {
 }
 
 fn wait_until_said(log: &Path, text: &str) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !std::fs::read_to_string(log).unwrap_or_default().contains(text) {
-        assert!(Instant::now() < deadline, "{} does not say {text:?}", log.display());
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let said = || std::fs::read_to_string(log).unwrap_or_default();
+    wait_until(&format!("{} says {text:?}", log.display()), || said().contains(text));
 }
 
 #[tokio::test]

@@ -3,7 +3,9 @@ use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crate::site::{Site, wait_until};
+use iotedge_ha_e2e::wait_until;
+
+use crate::site::Site;
 
 /// A receiver that answers 500 until it is well, and remembers the ids of all events.
 struct Receiver {
@@ -73,5 +75,5 @@ fn a_missed_hook_is_told_by_the_next_controller_and_then_no_more() {
     let _third = site.start_controller();
     site.run(&["switchover", "press_1", "--yes"]).expect(0);
     wait_until("the next term is told", || receiver.ids().contains(&"press_1/2/pager".to_owned()));
-    assert_eq!(receiver.ids()[tries..], ["press_1/2/pager"], "term 1 is not told again");
+    assert!(!receiver.ids()[tries..].contains(&"press_1/1/pager".to_owned()), "term 1 is told again");
 }

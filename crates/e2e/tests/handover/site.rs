@@ -1,17 +1,6 @@
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
-use iotedge_ha_e2e::{Ran, Running, Stage, port};
-
-const PATIENCE: Duration = Duration::from_secs(90);
-
-pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < deadline, "never happened: {what}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
+use iotedge_ha_e2e::{PATIENT, Ran, Running, Stage, port, wait_until};
 
 /// A hub, two devices with agents, and a configuration for their pool.
 pub(crate) struct Site {
@@ -30,7 +19,7 @@ impl Site {
         let (hub, env) = stage.start_hub(&[&devices[..], &["--amqp-port=0"]].concat(), "LEAF_1_CONNECTION_STRING");
         let config = format!(
             "[hub]\nca_file = \"{}\"\n[controller]\ncontrol_ttl_ms = 2000\ncontrol_renew_ms = 500\n\
-             [[pool]]\nname = \"press_1\"\nmembers = [\"edge-a\", \"edge-b\"]\n{more}",
+             [[pool]]\nname = \"press_1\"\nmembers = [\"edge-a\", \"edge-b\"]\n{PATIENT}{more}",
             env["IOTHUB_CA_FILE"]
         );
         let config = stage.file("pool.toml", &config);
