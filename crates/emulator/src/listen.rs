@@ -5,7 +5,7 @@ mod handshake;
 mod signpost;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustls::ServerConfig;
@@ -52,18 +52,48 @@ pub(crate) struct Peer {
     /// How long it may take to log in.
     pub(crate) login_within: Duration,
     waiting: Mutex<Option<Waiting>>,
+    leave: CancellationToken,
 }
 
 impl Peer {
+    fn new(
+        address: SocketAddr,
+        certificates: Vec<CertificateDer<'static>>,
+        login_within: Duration,
+        waiting: Waiting,
+    ) -> Self {
+        let leave = waiting.leave();
+        Self { address, certificates, login_within, waiting: Mutex::new(Some(waiting)), leave }
+    }
+
     /// Nobody in particular, for connections that come through no door.
     pub(crate) fn nobody() -> Self {
         let login_within = Duration::from_secs(10);
-        Self { address: ([0, 0, 0, 0], 0).into(), certificates: Vec::new(), login_within, waiting: Mutex::new(None) }
+        Self {
+            address: ([0, 0, 0, 0], 0).into(),
+            certificates: Vec::new(),
+            login_within,
+            waiting: Mutex::new(None),
+            leave: CancellationToken::new(),
+        }
     }
 
     /// It has proved who it is: it no longer counts among the strangers.
     pub(crate) fn proved(&self) {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.lock().take();
+    }
+
+    /// Ends when a stranger is to make room for another; never for somebody who has proved who it is.
+    pub(crate) async fn must_leave(&self) {
+        self.leave.cancelled().await;
+        if self.lock().is_none() {
+            std::future::pending::<()>().await;
+        }
+        tracing::debug!(address = %self.address, "connection ended: it has not logged in, and others wait to");
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Waiting>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -129,16 +159,20 @@ async fn welcome(
     door: &Door,
 ) -> Option<(TlsStream<TcpStream>, Arc<Peer>)> {
     let _ = stream.set_nodelay(true);
+    let leave = waiting.leave();
     let shaken = tokio::select! {
         () = door.stop.cancelled() => return None,
+        () = leave.cancelled() => {
+            tracing::debug!(door = door.name, %address, "connection ended: it has not shaken hands, and others wait to");
+            return None;
+        }
         shaken = tokio::time::timeout(door.login_within, handshake::shake(stream, door)) => shaken,
     };
     match shaken {
         Ok(Ok(Some(stream))) => {
             let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
             let certificates = certificates.iter().map(|c| c.clone().into_owned()).collect();
-            let (login_within, waiting) = (door.login_within, Mutex::new(Some(waiting)));
-            Some((stream, Arc::new(Peer { address, certificates, login_within, waiting })))
+            Some((stream, Arc::new(Peer::new(address, certificates, door.login_within, waiting))))
         }
         Ok(Ok(None)) => None,
         Ok(Err(reason)) => {

@@ -39,6 +39,7 @@ where
     let (mut reader, writer) = tokio::io::split(stream);
     let first = tokio::select! {
         () = stop.cancelled() => return,
+        () = caller.peer.must_leave() => return,
         first = tokio::time::timeout(caller.peer.login_within, read_first(&mut reader)) => first,
     };
     let bytes = match first {

@@ -40,7 +40,7 @@ pub(crate) async fn accept<S>(app: App, stream: S, peer: Arc<Peer>)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let stop = app.stop.clone();
+    let (stop, stranger) = (app.stop.clone(), Arc::clone(&peer));
     let router = Router::new().fallback(any(answer)).with_state(Visit { app, peer });
     let inner = TowerToHyperService::new(router);
     let service = hyper::service::service_fn(move |request| {
@@ -66,6 +66,7 @@ where
             connection.as_mut().graceful_shutdown();
             tokio::time::timeout(LAST_ANSWER_WITHIN, connection).await.unwrap_or(Ok(()))
         }
+        () = stranger.must_leave() => return,
         done = &mut connection => done,
     };
     if let Err(e) = done {
