@@ -74,6 +74,8 @@ fn haproxy_sends_everything_to_the_active_device() {
     let [a, b] = ["edge-a", "edge-b"].map(workload);
     let site = Site::open(gates.map(|port| format!("--http-addr=127.0.0.1:{port}")), "");
     let _controller = site.start_controller();
+    // Before its first check HAProxy believes every device to be active.
+    wait_until("edge-a is active", || site.shown()["members"][0]["state"] == "active");
     let config = sample("haproxy.cfg")
         .replace("bind :4840", &format!("bind 127.0.0.1:{front}"))
         .replace("192.0.2.11:4840 port 8780", &format!("127.0.0.1:{a} port {}", gates[0]))
@@ -83,7 +85,7 @@ fn haproxy_sends_everything_to_the_active_device() {
         site.stage.bare("haproxy").args(["-db", "-f", &config]).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     let _haproxy = Started(child.expect("it starts"));
 
-    wait_until("edge-a is active and answers", || answers(front) == "edge-a");
+    wait_until("all goes to edge-a", || (0..20).all(|_| answers(front) == "edge-a"));
     site.run(&["switchover", "press_1", "--to", "edge-b", "--yes"]).expect(0);
     // Until HAProxy has asked both, some still goes to the former device.
     wait_until("all goes to edge-b", || (0..20).all(|_| answers(front) == "edge-b"));
