@@ -19,17 +19,19 @@ const hub = require("./hub.js");
 const { registry } = hub;
 const AGENT = "ha-agent";
 
-const CONFIG = (members, more) => `[hub]
+/** Each pool has records of its own: no test waits until the leases of another have ended. */
+const CONFIG = (pool, members, more) => `[hub]
 ca_file = "${process.env.IOTHUB_CA_FILE}"
 connection_string_env = "IOTHUB_CONNECTION_STRING"
 [controller]
+control = "ha-control-${pool}"
 control_ttl_ms = 2000
 control_renew_ms = 500
 [[pool]]
-name = "press_1"
+name = "${pool}"
 members = ["${members.join('", "')}"]
 ${more}
-timings = { ttl_ms = 6000, renew_ms = 500, call_timeout_ms = 1500, retry_ms = 200, stop_ms = 500, standby_hold_ms = 2000 }
+timings = { ttl_ms = 30000, renew_ms = 500, call_timeout_ms = 8000, retry_ms = 200, stop_ms = 500, standby_hold_ms = 2000 }
 `;
 
 /** Programs that end with the test. */
@@ -50,9 +52,9 @@ const stage = (t) => {
   return { folder, start };
 };
 
-const startController = ({ folder, start }, members, more) => {
+const startController = ({ folder, start }, pool, members, more) => {
   const config = path.join(folder, "pool.toml");
-  writeFileSync(config, CONFIG(members, more));
+  writeFileSync(config, CONFIG(pool, members, more));
   return start(["run", "--config", config]);
 };
 
@@ -82,29 +84,33 @@ const sends = async (leaf) => {
   await hub.eventually("the message is in the cloud", async () => (await hub.meter("telemetry")) === before + 1);
 };
 
-const isChildOf = (leafId, gateway) => async () => {
-  const [leaf, parent] = await Promise.all([leafId, gateway.deviceId].map((id) => registry.get(id)));
-  return leaf.responseBody.deviceScope === parent.responseBody.deviceScope;
+/** Which of the gateways is the leaf device's parent, if any is. */
+const parentOf = async (leafId, gateways) => {
+  const scope = async (deviceId) => (await registry.get(deviceId)).responseBody.deviceScope;
+  const scopes = await Promise.all(gateways.map(({ deviceId }) => scope(deviceId)));
+  return gateways[scopes.indexOf(await scope(leafId))];
 };
 
 test("a leaf device sends through the gateway that holds", async (t) => {
   const programs = stage(t);
-  const [a, b] = [await edge.device(t), await edge.device(t)];
+  const gateways = [await edge.device(t), await edge.device(t)];
   const leafId = await hub.makeDevice("leaf");
-  const agentOfA = await startAgent(programs, a);
-  await startAgent(programs, b);
-  startController(programs, [a.deviceId, b.deviceId], `parents.children = ["${leafId}"]`);
+  const agents = new Map();
+  for (const gateway of gateways) agents.set(gateway, await startAgent(programs, gateway));
+  startController(programs, "press_1", gateways.map(({ deviceId }) => deviceId), `parents.children = ["${leafId}"]`);
 
-  await hub.eventually("the holder is the leaf's parent", isChildOf(leafId, a));
-  const leaf = await hub.eventually("edgeHub knows of its child", () => connect(leafId, a).catch(() => undefined));
+  const first = await hub.eventually("the holder is the leaf's parent", () => parentOf(leafId, gateways));
+  const [second] = gateways.filter((gateway) => gateway !== first);
+  const leaf = await hub.eventually("edgeHub knows of its child", () => connect(leafId, first).catch(() => undefined));
   await sends(leaf);
-  await assert.rejects(connect(leafId, b), "the standby's edgeHub turns it away");
+  await assert.rejects(connect(leafId, second), "the standby's edgeHub turns it away");
 
-  agentOfA.kill("SIGKILL");
-  await hub.eventually("the new holder is the leaf's parent", isChildOf(leafId, b));
+  // An agent that is asked to stop waits until it has been relieved.
+  agents.get(first).kill("SIGTERM");
+  await hub.eventually("the new holder is the leaf's parent", async () => (await parentOf(leafId, gateways)) === second);
   // A device has one connection to the hub at a time, whichever gateway it is for.
   await leaf.close();
-  await sends(await hub.eventually("edgeHub was told of its child", () => connect(leafId, b).catch(() => undefined)));
+  await sends(await hub.eventually("edgeHub was told of its child", () => connect(leafId, second).catch(() => undefined)));
 });
 
 const freePort = async () => {
@@ -119,9 +125,9 @@ test("what the agent sends leaves by the output that is asked for", async (t) =>
   const programs = stage(t);
   const device = await edge.device(t);
   const address = `127.0.0.1:${await freePort()}`;
-  const words = ["agent", "--pool", "press_1", "--http-addr", address, "--messages", "--state-dir", "agent"];
+  const words = ["agent", "--pool", "press_2", "--http-addr", address, "--messages", "--state-dir", "agent"];
   programs.start(words, device.modules[edge.PRESS]);
-  startController(programs, [device.deviceId], `agent_module = "${edge.PRESS}"`);
+  startController(programs, "press_2", [device.deviceId], `agent_module = "${edge.PRESS}"`);
   const post = (output, level) =>
     fetch(`http://${address}/v1/messages${output}`, { method: "POST", body: "late", headers: { "iothub-app-level": level } });
 
@@ -135,7 +141,7 @@ test("what the agent sends leaves by the output that is asked for", async (t) =>
   const sent = async () => (await post("?output=hot", "3").catch(() => undefined))?.status === 200;
   await hub.eventually("the agent is active and takes a message", sent);
   await hub.eventually("the other module hears it", () => heard.length > 0);
-  assert.deepEqual(heard, [["alarms", "late", "press_1"]]);
+  assert.deepEqual(heard[0], ["alarms", "late", "press_2"]);
 
   const before = await hub.meter("telemetry");
   assert.equal((await post("", "3")).status, 200);
