@@ -40,7 +40,7 @@ exports.device = async (t) => {
   const words = ["emulator", "edge-hub", "--device", deviceId, "--state", folder, "--json", "--bind", address, "--host-name", address];
   words.push("--mqtt-port", "8883", "--https-port", "443", "--module", exports.PRESS, "--module", exports.LOG);
   // The real runtime's waits are for a site, not for a test.
-  words.push("--reported-sync-ms", "100", "--cloud-operation-ms", "1000", "--min-twin-sync-ms", "0");
+  words.push("--reported-sync-ms", "100", "--min-twin-sync-ms", "0");
   const child = spawn(process.env.IOTEDGE_HA_BIN, words, { stdio: ["ignore", "pipe", "inherit"] });
   // A client whose edgeHub has gone would try again for minutes.
   const clients = [];

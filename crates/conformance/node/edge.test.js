@@ -45,7 +45,7 @@ for (const transport of [Mqtt, MqttWs]) {
       assert.deepEqual((await reported(device.deviceId, edge.PRESS)).seen, { speed: 5 });
 
       press.onMethod("echo", echo);
-      const methodParams = { methodName: "echo", payload: { a: [1, null] }, connectTimeoutInSeconds: 10 };
+      const methodParams = { methodName: "echo", payload: { a: [1, null] }, connectTimeoutInSeconds: 30 };
       const { result } = await service.invokeDeviceMethod(device.deviceId, edge.PRESS, methodParams);
       assert.deepEqual(result, { status: 200, payload: { a: [1, null] } });
 
@@ -71,7 +71,7 @@ for (const transport of [Mqtt, MqttWs]) {
       await hub.eventually("the alarm is heard", () => heard.length > 0);
       assert.deepEqual(heard, [["alarms", "hot", "3"]]);
 
-      const call = { methodName: "echo", payload: "hello", connectTimeoutInSeconds: 10, responseTimeoutInSeconds: 10 };
+      const call = { methodName: "echo", payload: "hello", connectTimeoutInSeconds: 30, responseTimeoutInSeconds: 30 };
       const answer = await press.invokeMethod(device.deviceId, edge.LOG, call);
       assert.deepEqual(answer, { status: 200, payload: "hello" });
       await assert.rejects(press.invokeMethod(device.deviceId, "nobody", { ...call, connectTimeoutInSeconds: 0 }));
@@ -87,7 +87,7 @@ for (const transport of [Mqtt, MqttWs]) {
       device.clients.push(leaf);
       await leaf.open();
       leaf.onDeviceMethod("echo", echo);
-      const methodParams = { methodName: "echo", payload: 7, connectTimeoutInSeconds: 10 };
+      const methodParams = { methodName: "echo", payload: 7, connectTimeoutInSeconds: 30 };
       const { result } = await service.invokeDeviceMethod(leafId, methodParams);
       assert.deepEqual(result, { status: 200, payload: 7 });
       const before = await hub.meter("telemetry");

@@ -67,6 +67,11 @@ class Device:
         ours = lambda c: (c["device_id"], c.get("module_id"), c["desired"]) == (self.name, module, True)
         hub.eventually("edgeHub listens", lambda: any(map(ours, hub.control("GET", "/connections"))))
 
+    def lets_go(self, device, module=None):
+        """Waits until edgeHub speaks for nobody of that name, whose next connection will get what is sent from then on."""
+        theirs = lambda c: (c["device_id"], c.get("module_id")) == (device, module)
+        hub.eventually("edgeHub lets go", lambda: not any(map(theirs, hub.control("GET", "/connections"))))
+
     def cut(self, kind):
         """What happens to the line to the cloud: `none`, `silent` or `refused`."""
         request = urllib.request.Request(self.variables["EDGE_CONTROL_URL"] + "/upstream", method="PUT")
@@ -86,7 +91,7 @@ def device():
         words = [os.environ["IOTEDGE_HA_BIN"], "emulator", "edge-hub", "--device", name, "--state", folder, "--json"]
         words += ["--bind", address, "--host-name", address, "--mqtt-port", "8883", "--https-port", "443"]
         # The real runtime's waits are for a site, not for a test.
-        words += ["--reported-sync-ms", "100", "--cloud-operation-ms", "1000", "--min-twin-sync-ms", "0"]
+        words += ["--reported-sync-ms", "100", "--min-twin-sync-ms", "0"]
         words += ["--module", PRESS, "--module", LOG]
         process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
         try:

@@ -60,6 +60,7 @@ class Edge(unittest.TestCase):
                 hub.eventually("the report is in the cloud", lambda: self.reported(edge.PRESS).get("seen") == name)
                 twin = press.get_twin()
                 self.assertEqual((twin["desired"]["speed"], twin["reported"]["deep"]), (name, {"a": 1}))
+            self.device.lets_go(self.device.name, edge.PRESS)
 
     def test_messages_take_the_routes(self):
         tail = self.enterContext(edge.tail(self.device.name))
@@ -89,9 +90,10 @@ class Edge(unittest.TestCase):
                 press.connect()
                 answers = Answers(press)
                 payload = {"a": [1, None, "x"]}
-                self.assertEqual(self.invoke(edge.PRESS, "echo", payload, connect_timeout_in_seconds=10), (200, payload))
+                self.assertEqual(self.invoke(edge.PRESS, "echo", payload, connect_timeout_in_seconds=30), (200, payload))
                 self.assertEqual(self.invoke(edge.PRESS, "fail", 7), (500, {"why": "asked to"}))
                 self.assertEqual(answers.seen.get_nowait(), ("echo", payload))
+            self.device.lets_go(self.device.name, edge.PRESS)
         with hub.refused(self, 404, "DeviceNotOnline"):
             self.invoke(edge.LOG, "echo", None)
 
@@ -99,8 +101,8 @@ class Edge(unittest.TestCase):
         press, log = self.module(edge.PRESS), self.module(edge.LOG)
         log.connect()
         Answers(log)
-        call = lambda method, payload: press.invoke_method(
-            {"methodName": method, "payload": payload, "connectTimeoutInSeconds": 5, "responseTimeoutInSeconds": 5},
+        call = lambda method, payload, patience_s=60: press.invoke_method(
+            {"methodName": method, "payload": payload, "connectTimeoutInSeconds": patience_s, "responseTimeoutInSeconds": patience_s},
             self.device.name,
             edge.LOG,
         )
@@ -110,7 +112,7 @@ class Edge(unittest.TestCase):
         self.device.cut("silent")
         self.assertEqual(call("echo", "still here"), {"status": 200, "payload": "still here"})
         with self.assertRaises(exceptions.ClientError) as caught:
-            call("sleep", None)
+            call("sleep", None, patience_s=5)
         self.assertIn("504", str(caught.exception.__cause__))
 
     def test_a_leaf_device(self):
@@ -127,11 +129,12 @@ class Edge(unittest.TestCase):
                 client.send_message(message)
                 line = tail.get(timeout=hub.PATIENCE)
                 self.assertEqual((line["device"], line["body"], line["properties"]), (leaf, name, {"kind": "pressure"}))
-                asked = CloudToDeviceMethod(method_name="echo", payload=name, connect_timeout_in_seconds=10)
+                asked = CloudToDeviceMethod(method_name="echo", payload=name, connect_timeout_in_seconds=30)
                 self.assertEqual(self.registry.invoke_device_method(leaf, asked).payload, name)
                 client.patch_twin_reported_properties({"by": name})
                 told = lambda: self.registry.get_twin(leaf).properties.reported.get("by") == name
                 hub.eventually("the report is in the cloud", told)
+            self.device.lets_go(leaf)
         stranger = text.replace(hub.KEY, hub.base64.b64encode(b"a key that nobody knows").decode())
         with self.leaf(stranger, connection_retry=False) as client, self.assertRaises(exceptions.CredentialError):
             client.connect()
@@ -161,6 +164,6 @@ class Edge(unittest.TestCase):
         hub.eventually("the report is in the cloud", lambda: self.reported(edge.PRESS).get("mood") == "lonely")
         self.assertEqual(told.get(timeout=hub.PATIENCE)["speed"], 2)
         Answers(press)
-        echo = lambda: self.invoke(edge.PRESS, "echo", "back", connect_timeout_in_seconds=10)
+        echo = lambda: self.invoke(edge.PRESS, "echo", "back", connect_timeout_in_seconds=30)
         self.assertEqual(echo(), (200, "back"))
         self.assertTrue(press.connected)
