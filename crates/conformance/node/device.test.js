@@ -78,7 +78,7 @@ for (const transport of [Mqtt, MqttWs]) {
       const device = await client(t, deviceId, { transport });
       await device.open();
       device.onDeviceMethod("echo", echo);
-      const invoke = (payload) => service.invokeDeviceMethod(deviceId, { methodName: "echo", payload, connectTimeoutInSeconds: 10 });
+      const invoke = (payload) => service.invokeDeviceMethod(deviceId, { methodName: "echo", payload, connectTimeoutInSeconds: 30 });
       for (const payload of [{ a: [1, null, "x"] }, "text", 7, [], true, null]) {
         const { result } = await invoke(payload);
         assert.deepEqual(result, { status: 200, payload });
@@ -100,7 +100,7 @@ test("with a signature instead of a key", async (t) => {
     await device.open();
     device.onDeviceMethod("echo", echo);
     const backEnd = Service.fromSharedAccessSignature(hub.serviceSignature());
-    const ask = () => backEnd.invokeDeviceMethod(deviceId, { methodName: "echo", payload: 1, connectTimeoutInSeconds: 10 });
+    const ask = () => backEnd.invokeDeviceMethod(deviceId, { methodName: "echo", payload: 1, connectTimeoutInSeconds: 30 });
     assert.deepEqual((await ask()).result, { status: 200, payload: 1 });
     // Another signature is another connection.
     const before = await hub.meter("connects");
@@ -130,7 +130,7 @@ test("a module", async (t) => {
   const { result } = await service.invokeDeviceMethod(deviceId, "filter", {
     methodName: "echo",
     payload: 1,
-    connectTimeoutInSeconds: 10,
+    connectTimeoutInSeconds: 30,
   });
   assert.deepEqual(result, { status: 200, payload: 1 });
   const twin = await module.getTwin();
@@ -140,7 +140,7 @@ test("a module", async (t) => {
 
 test("methods that fail", async (t) => {
   const deviceId = await hub.makeDevice();
-  const invoke = (id, more) => service.invokeDeviceMethod(id, { methodName: "echo", payload: null, ...more });
+  const invoke = (id, more) => service.invokeDeviceMethod(id, { methodName: "echo", payload: 1, ...more });
   await assert.rejects(invoke(deviceId), (error) => {
     assert.deepEqual(
       [error.response.statusCode, error.response.headers["iothub-errorcode"]],
@@ -154,9 +154,11 @@ test("methods that fail", async (t) => {
   );
   const device = await client(t, deviceId);
   await device.open();
-  device.onDeviceMethod("echo", () => {});
+  device.onDeviceMethod("echo", echo);
+  device.onDeviceMethod("silence", () => {});
+  assert.deepEqual((await invoke(deviceId, { connectTimeoutInSeconds: 30 })).result, { status: 200, payload: 1 });
   await assert.rejects(
-    invoke(deviceId, { responseTimeoutInSeconds: 5, connectTimeoutInSeconds: 5 }),
+    invoke(deviceId, { methodName: "silence", responseTimeoutInSeconds: 5 }),
     (error) => error.response.headers["iothub-errorcode"] === "GatewayTimeout",
   );
 });
@@ -239,7 +241,8 @@ test("messages for the device", async (t) => {
     const device = await client(t, deviceId, { transport });
     await device.open();
     const message = hub.next(device, "message");
-    await hub.eventually("subscribed", async () => (await hub.control("GET", "/connections")).some((c) => c.messaging));
+    const ours = (c) => c.device_id === deviceId && c.messaging;
+    await hub.eventually("subscribed", async () => (await hub.control("GET", "/connections")).some(ours));
     await hub.control("POST", `/devices/${deviceId}/messages/deviceBound`, "hello", { "iothub-messageid": "m-1" });
     const told = await message;
     assert.deepEqual([told.messageId, JSON.parse(told.getData().toString())], ["m-1", "hello"]);

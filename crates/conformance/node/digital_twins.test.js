@@ -70,7 +70,7 @@ test("commands", async (t) => {
   const device = await connected(t, deviceId);
   device.onDeviceMethod("reboot", (request, response) => response.send(202, { delay: request.payload }));
   device.onDeviceMethod("thermostat1*getMaxMinReport", (request, response) => response.send(200, request.payload));
-  const options = { connectTimeoutInSeconds: 10, responseTimeoutInSeconds: 30 };
+  const options = { connectTimeoutInSeconds: 30, responseTimeoutInSeconds: 30 };
   const rebooted = await twins.invokeCommand(deviceId, "reboot", 3, options);
   assert.deepEqual([rebooted.body.delay, rebooted.xMsCommandStatuscode], [3, 202]);
   assert.ok(rebooted.xMsRequestId);

@@ -26,7 +26,7 @@ KEY = base64.b64encode(b"a key of the test, long enough").decode()
 OTHER_KEY = base64.b64encode(b"another key of the test, as long").decode()
 
 # Long enough for a busy machine; a test that passes does not wait for it.
-PATIENCE = 30
+PATIENCE = 120
 
 with open(CA_FILE) as file:
     CA = file.read()

@@ -1,6 +1,7 @@
 """IoTHubDeviceClient and IoTHubModuleClient, over MQTT and over WebSocket."""
 
 import json
+import logging
 import queue
 import threading
 import time
@@ -113,11 +114,8 @@ class Methods(unittest.TestCase):
 
     def test_waiting_for_a_device(self):
         with client(self.device) as owner:
-            Answers(owner)
-            # Setting a handler does not connect; the method waits until the client does.
-            import threading
-
-            connecting = threading.Timer(0.5, owner.connect)
+            # Setting a handler connects, and the method waits until that is done.
+            connecting = threading.Timer(0.5, Answers, [owner])
             connecting.start()
             result = self.ask(payload=1, connect_timeout_in_seconds=30, response_timeout_in_seconds=30)
             connecting.join()
@@ -179,10 +177,32 @@ class Modules(unittest.TestCase):
             self.assertEqual(meter("telemetry"), before + 1)
 
 
+class Pings(logging.Handler):
+    """How many pings have been answered on the present connection; a machine that stalls for long loses one."""
+
+    def __init__(self, client):
+        super().__init__(logging.DEBUG)
+        client.on_connection_state_change = self.forget
+        self.answered = 0
+        paho = logging.getLogger("paho")
+        paho.setLevel(logging.DEBUG)
+        paho.addHandler(self)
+
+    def emit(self, record):
+        self.answered += record.getMessage() == "Received PINGRESP"
+
+    def forget(self):
+        self.answered = 0
+
+
 class Connections(unittest.TestCase):
     def setUp(self):
         self.registry = hub.registry()
         self.device = hub.make_device()
+
+    def sign(self, seconds):
+        """A token of the device for so long."""
+        return hub.token(f"{hub.HOST}/devices/{self.device}", int(time.time()) + seconds)
 
     def expect_refused(self, key=KEY, device=None, **options):
         with client(device or self.device, key=key, connection_retry=False, **options) as stranger:
@@ -221,39 +241,37 @@ class Connections(unittest.TestCase):
                     self.assertEqual(meter("telemetry"), before + 1)
 
     def test_a_token_that_runs_out(self):
-        def sign(seconds):
-            return hub.token(f"{hub.HOST}/devices/{self.device}", int(time.time()) + seconds)
-
         with self.assertRaises(ValueError):
-            IoTHubDeviceClient.create_from_sastoken(sign(-1))
-        owner = IoTHubDeviceClient.create_from_sastoken(sign(3), server_verification_cert=hub.CA, connection_retry=False)
-        try:
-            flag = Flag(owner)
-            owner.connect()
-            flag.expect(True, False)
-            owner.update_sastoken(sign(3600))
-            owner.connect()
-            flag.expect(True, False, True)
-            owner.send_message("again")
-        finally:
-            owner.shutdown()
+            IoTHubDeviceClient.create_from_sastoken(self.sign(-1))
+        owner = IoTHubDeviceClient.create_from_sastoken(self.sign(3600), server_verification_cert=hub.CA, connection_retry=False)
+        self.addCleanup(owner.shutdown)
+        flag = Flag(owner)
+        owner.connect()
+        self.addCleanup(hub.control, "DELETE", "/faults/hub/clock")
+        hub.control("PUT", "/faults/hub/clock", {"skew_ms": 2 * 3600 * 1000})
+        flag.expect(True, False)
+        hub.control("DELETE", "/faults/hub/clock")
+        owner.update_sastoken(self.sign(3600))
+        owner.connect()
+        flag.expect(True, False, True)
+        owner.send_message("again")
 
     def test_a_token_is_asked_for_in_time(self):
-        # The SDK asks two minutes ahead.
-        sign = lambda seconds: hub.token(f"{hub.HOST}/devices/{self.device}", int(time.time()) + seconds)
-        owner = IoTHubDeviceClient.create_from_sastoken(sign(122), server_verification_cert=hub.CA)
+        owner = IoTHubDeviceClient.create_from_sastoken(self.sign(3600), server_verification_cert=hub.CA)
         self.addCleanup(owner.shutdown)
         asked = threading.Event()
 
         def renew():
-            owner.update_sastoken(sign(3600))
+            owner.update_sastoken(self.sign(3600))
             asked.set()
 
         owner.on_new_sastoken_required = renew
         owner.connect()
         before = meter("connects")
+        # The SDK asks two minutes ahead.
+        owner.update_sastoken(self.sign(122))
         self.assertTrue(asked.wait(hub.PATIENCE))
-        hub.eventually("a new connection", lambda: meter("connects") > before)
+        hub.eventually("a new connection with each token", lambda: meter("connects") >= before + 2)
 
     def test_one_connection_for_each_identity(self):
         with client(self.device, connection_retry=False) as first, client(self.device, connection_retry=False) as second:
@@ -290,12 +308,11 @@ class Connections(unittest.TestCase):
                     owner.connect()
 
     def test_a_short_keep_alive(self):
-        with client(self.device, keep_alive=1) as owner:
-            flag = Flag(owner)
+        with client(self.device, keep_alive=2) as owner:
+            pings = Pings(owner)
             owner.connect()
-            # Three times the hub's limit of one and a half: the pings are answered.
-            time.sleep(4.5)
-            flag.expect(True)
+            # The first has moved the hub's limit of three seconds, or there would be no second one.
+            hub.eventually("two pings are answered on one connection", lambda: pings.answered >= 2)
 
     def test_the_connection_state(self):
         self.assertEqual(self.registry.get_twin(self.device).connection_state, "Disconnected")

@@ -57,7 +57,7 @@ class Clients(unittest.IsolatedAsyncioTestCase):
                     await client.send_method_response(response)
 
                 client.on_method_request_received = answer
-                result = await self.invoke(device, method_name="echo", payload={"a": 1}, connect_timeout_in_seconds=10)
+                result = await self.invoke(device, method_name="echo", payload={"a": 1}, connect_timeout_in_seconds=30)
                 self.assertEqual((result.status, result.payload), (200, {"a": 1}))
 
     async def test_inboxes(self):
@@ -74,7 +74,7 @@ class Clients(unittest.IsolatedAsyncioTestCase):
         await asyncio.to_thread(hub.eventually, "a subscription", lambda: listens("desired"))
         self.registry.update_twin(device, Twin(properties=TwinProperties(desired={"speed": 6})))
         self.assertEqual(await asyncio.wait_for(patch, hub.PATIENCE), {"speed": 6, "$version": 2})
-        invoked = asyncio.create_task(self.invoke(device, method_name="echo", payload=7, connect_timeout_in_seconds=10))
+        invoked = asyncio.create_task(self.invoke(device, method_name="echo", payload=7, connect_timeout_in_seconds=30))
         asked = await asyncio.wait_for(request, hub.PATIENCE)
         await client.send_method_response(MethodResponse.create_from_method_request(asked, 200, asked.payload))
         self.assertEqual((await invoked).payload, 7)

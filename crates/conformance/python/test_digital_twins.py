@@ -62,7 +62,7 @@ class DigitalTwins(unittest.TestCase):
             answers = Answers(owner)
             self.assertEqual(self.twins.invoke_command(self.device, "reboot", {"delay": 3}), {"delay": 3})
             self.assertEqual(answers.seen.get(timeout=hub.PATIENCE), ("reboot", {"delay": 3}))
-            given = self.twins.invoke_component_command(self.device, "thermostat1", "getMaxMinReport", "since", 5, 10)
+            given = self.twins.invoke_component_command(self.device, "thermostat1", "getMaxMinReport", "since", 60, 60)
             self.assertEqual(given, "since")
             self.assertEqual(answers.seen.get(timeout=hub.PATIENCE), ("thermostat1*getMaxMinReport", "since"))
             failed = self.twins.protocol.digital_twin.invoke_root_level_command(self.device, "fail", 1, raw=True)

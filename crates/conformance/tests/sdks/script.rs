@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::network::Network;
 
 /// Long enough for the slowest machine: only a script that hangs comes to its end.
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_secs(480);
 
 /// Runs `python/test_{area}.py`; fails with what it printed unless all its tests pass.
 #[track_caller]
