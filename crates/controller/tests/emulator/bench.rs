@@ -6,18 +6,22 @@ use std::time::Duration;
 
 use ha_agent::AgentArgs;
 use ha_core::anchor::Anchor;
-use ha_core::ids::MemberId;
+use ha_core::charge::ControlRecord;
+use ha_core::ids::{ControlId, ControllerId, Epoch, MemberId};
+use ha_core::messages::HolderState;
+use ha_core::time::Millis;
 use ha_emulator::{Emulator, Options, Running, Seed};
 use ha_iothub::{Call, Client, Limits};
 use ha_wire::Twin;
 use iotedge_ha_controller::clock::Clock;
 use iotedge_ha_controller::config::{self, Config};
 use iotedge_ha_controller::hub::iot::IotHub;
-use iotedge_ha_controller::hub::{Hub as _, Seat};
+use iotedge_ha_controller::hub::{Hub as _, NotWritten, Seat};
 use iotedge_ha_controller::run::{Hints, Setup, Summary, run};
 use iotedge_ha_controller::store::Recorder;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) const POOL: &str = "press_1";
@@ -112,7 +116,8 @@ impl Bench {
             ca_file: Some(self.folder.path().join("ca.pem")),
             mqtt_port: Some(self.emulator.mqtt_addr.port()),
             stop_ms: Some(400),
-            settle_ms: Some(200),
+            // Nobody waits for a workload that the last run might have left.
+            settle_ms: Some(0),
             http_addr: Some("127.0.0.1:0".parse().expect("an address")),
             ..AgentArgs::default()
         };
@@ -121,6 +126,21 @@ impl Bench {
                 panic!("the agent ended: {error}");
             }
         })
+    }
+
+    /// Agents on all members. Who hears from one before it is connected passes it over.
+    pub(crate) async fn start_agents(&self) -> Vec<JoinHandle<()>> {
+        let agents = MEMBERS.iter().map(|member| self.start_agent(member)).collect();
+        for member in MEMBERS {
+            self.until_listening(member).await;
+        }
+        agents
+    }
+
+    /// Waits until the agent of `member` can be called.
+    pub(crate) async fn until_listening(&self, member: &str) {
+        let listens = || self.emulator.connections().iter().any(|one| one.link.device_id == member && one.link.methods);
+        eventually("the agent listens", async || listens().then_some(())).await;
     }
 
     /// A client that is connected as the module `press` and has sent a message: without one, IoT Hub shows it as disconnected.
@@ -143,32 +163,38 @@ impl Bench {
         let recorder = Recorder::open(&state_dir, days, iotedge_ha_controller::clock::wall()).expect("a store");
         let stop = CancellationToken::new();
         let setup = Setup { config, hub, recorder, clock: Clock::start(), hints: Hints::default() };
-        Controller { task: tokio::spawn(run(setup, stop.clone())), stop }
+        let (mine, stopped) = (self.hub(), stop.clone());
+        let task = tokio::spawn(async move {
+            leave_no_charge(&mine).await;
+            run(setup, stopped).await
+        });
+        Controller { task, stop }
     }
 
     pub(crate) async fn anchor(&self) -> Option<Anchor> {
-        let pool = POOL.parse().expect("a name");
-        self.hub().read_anchor(&pool).await.expect("it can be read").map(|(anchor, _)| anchor)
+        let (hub, pool) = (self.hub(), POOL.parse().expect("a name"));
+        let read = async || match hub.read_anchor(&pool).await {
+            Err(error) if error.is_transient() => None,
+            read => Some(read.expect("it can be read").map(|(anchor, _)| anchor)),
+        };
+        eventually("the record can be read", read).await
     }
 
     pub(crate) async fn twin(&self, device: &str, module: Option<&str>) -> Twin {
-        let call = Call::within(Duration::from_secs(10));
+        let call = Call::within(Duration::from_secs(60));
         self.hub().client().twin(device, module, &call).await.expect("it is there")
     }
 
-    /// Waits until `member` holds and says that it is active.
+    /// Waits until `member` holds and says that it is active in the term of the record.
     pub(crate) async fn until_active(&self, member: &str) {
-        let hub = self.hub();
-        let seat = seat(member);
-        for _ in 0..2_400 {
-            let holds = self.anchor().await.is_some_and(|anchor| anchor.holder == Some(MemberId::new(member)));
-            let state = hub.peek(&seat, ha_core::time::Millis(2_000)).await.map(|answer| answer.state);
-            if holds && state == Ok(ha_core::messages::HolderState::Active) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        panic!("{member} is not active; the record: {:?}", self.anchor().await);
+        let (hub, seat) = (self.hub(), seat(member));
+        let is_active = async || {
+            let anchor = self.anchor().await.filter(|anchor| anchor.holder.as_ref() == Some(&seat.member))?;
+            let answer = hub.peek(&seat, Millis(10_000)).await.ok()?;
+            // What it says is of an older term if the record is about to take it elsewhere.
+            (answer.state == HolderState::Active && answer.term == anchor.term).then_some(())
+        };
+        eventually(&format!("{member} is active"), is_active).await;
     }
 }
 
@@ -176,6 +202,28 @@ impl Controller {
     pub(crate) async fn stop(self) -> Summary {
         self.stop.cancel();
         self.task.await.expect("it ends")
+    }
+}
+
+/// A hub where somebody was in charge and has given the charge back: the next controller need not wait whether somebody is.
+pub(crate) async fn leave_no_charge(hub: &IotHub) {
+    let (owner, epoch, ttl) = (ControllerId::new("earlier"), Epoch(1), Millis(10_000));
+    let record = ControlRecord { owner, epoch, ttl, beat: 0, given_back: true };
+    match hub.write_control(&ControlId::new("ha-control"), &record, None).await {
+        Ok(_) | Err(NotWritten::Conflict) => {}
+        Err(error) => panic!("the control record cannot be written: {error:?}"),
+    }
+}
+
+/// Looks until there is something to be seen, which may take a busy machine long.
+pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    loop {
+        if let Some(seen) = look().await {
+            return seen;
+        }
+        assert!(Instant::now() < deadline, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::bench::{Bench, MEMBERS};
+use crate::bench::Bench;
 
 /// A dashboard for as long as the test.
 pub(crate) async fn start(bench: &Bench, config: Config, period: Duration) -> SocketAddr {
@@ -35,7 +35,7 @@ async fn pools(address: SocketAddr) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_hub_is_asked_once_in_a_period_and_what_was_known_stays() {
     let bench = Bench::open().await;
-    let agents: Vec<_> = MEMBERS.iter().map(|member| bench.start_agent(member)).collect();
+    let agents = bench.start_agents().await;
     let controller = bench.start_controller(bench.config());
     bench.until_active("edge-a").await;
     controller.stop().await;

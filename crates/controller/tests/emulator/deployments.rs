@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::bench::{Bench, MEMBERS};
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(120);
 
 fn call() -> Call {
     Call::within(SOON)

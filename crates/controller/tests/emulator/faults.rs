@@ -19,7 +19,7 @@ use iotedge_ha_controller::store::Recorder;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use crate::bench::{Bench, MEMBERS, seat};
+use crate::bench::{Bench, MEMBERS, eventually, leave_no_charge, seat};
 
 const ANCHOR: &str = "ha-anchor-press_1";
 
@@ -33,7 +33,8 @@ struct Site {
 impl Site {
     async fn open() -> Self {
         let bench = Bench::open().await;
-        let agents = MEMBERS.iter().map(|member| bench.start_agent(member)).collect();
+        let agents = bench.start_agents().await;
+        leave_no_charge(&bench.hub()).await;
         let fleet = Fleet::start(&setup(bench.config()));
         bench.until_active("edge-a").await;
         Self { bench, fleet, agents }
@@ -44,14 +45,17 @@ impl Site {
         self.fleet.board().rows().into_values().next().expect("one pool").sentence
     }
 
-    async fn until_said(&self, what: &str) {
-        for _ in 0..600 {
-            if self.said().contains(what) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        panic!("nothing was said of {what:?}, but {:?}", self.said());
+    async fn until_said(&self, what: &str) -> String {
+        eventually(what, async || Some(self.said()).filter(|said| said.contains(what))).await
+    }
+
+    async fn until_not_said(&self, what: &str) {
+        eventually(&format!("no {what}"), async || (!self.said().contains(what)).then_some(())).await;
+    }
+
+    async fn until_term_above(&self, term: Term) {
+        let above = async || self.bench.anchor().await.filter(|anchor| anchor.term > term).map(drop);
+        eventually(&format!("a term above {term}"), above).await;
     }
 
     /// `member` runs, and nobody else does.
@@ -111,19 +115,13 @@ async fn a_record_edited_into_nonsense_holds_the_pool_and_is_named() {
         (json!({ "paused": "yes" }), "ha.paused: expected an object, found \"yes\""),
     ] {
         site.write_tags(ANCHOR, json!({ "ha": edited })).await;
-        site.until_said("holding, because the record ha-anchor-press_1 makes no sense").await;
-        assert!(site.said().contains(said), "{edited}: {}", site.said());
+        let holding = site.until_said("holding, because the record ha-anchor-press_1 makes no sense").await;
+        assert!(holding.contains(said), "{edited}: {holding}");
         site.expect_still_alone("edge-a").await;
         let mut mended = good.clone();
         mended["paused"] = Value::Null;
         site.write_tags(ANCHOR, json!({ "ha": mended })).await;
-        for _ in 0..600 {
-            if !site.said().contains("makes no sense") {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        assert!(!site.said().contains("makes no sense"), "{}", site.said());
+        site.until_not_said("makes no sense").await;
     }
     site.close().await;
 }
@@ -133,32 +131,18 @@ async fn what_a_hand_writes_into_the_record_moves_nobody_without_a_release() {
     let site = Site::open().await;
     // Another holder, written by hand: it gets a term of its own, after the one who runs has released.
     site.write_tags(ANCHOR, json!({ "ha": { "holder": "edge-b" } })).await;
-    site.bench.until_active("edge-b").await;
     site.expect_alone("edge-b").await;
     let term = site.bench.anchor().await.expect("a record").term;
     assert!(term > Term(1));
     // A term that goes back.
     site.write_tags(ANCHOR, json!({ "ha": { "term": 0 } })).await;
-    for _ in 0..600 {
-        if site.bench.anchor().await.is_some_and(|anchor| anchor.term > term) {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    site.bench.until_active("edge-b").await;
+    site.until_term_above(term).await;
     site.expect_alone("edge-b").await;
     let term = site.bench.anchor().await.expect("a record").term;
     // The record deleted: it is built anew above everything seen.
     let call = minute();
     site.bench.hub().client().delete_device(ANCHOR, &IfMatch::Any, &call).await.expect("it is deleted");
-    for _ in 0..600 {
-        if site.bench.anchor().await.is_some_and(|anchor| anchor.term > term) {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    site.bench.until_active("edge-b").await;
-    assert!(site.bench.anchor().await.is_some_and(|anchor| anchor.term > term));
+    site.until_term_above(term).await;
     site.expect_alone("edge-b").await;
     site.close().await;
 }
@@ -174,8 +158,6 @@ async fn a_flag_written_by_hand_opens_nothing_and_nonsense_closes_nothing() {
     ] {
         site.write_desired("edge-b", json!({ "ha": flag })).await;
         site.write_tags("edge-b", json!({ "ha": { "press_1": { "role": "active", "term": 999 } } })).await;
-        // Two answers later the agent has surely heard of it.
-        tokio::time::timeout(Duration::from_secs(30), site.bench.until_active("edge-a")).await.expect("edge-a goes on");
         site.expect_alone("edge-a").await;
     }
     site.close().await;
@@ -185,11 +167,10 @@ async fn a_flag_written_by_hand_opens_nothing_and_nonsense_closes_nothing() {
 async fn a_control_record_edited_into_nonsense_is_named() {
     let site = Site::open().await;
     site.write_tags("ha-control", json!({ "ha": { "epoch": "three", "beat": -1 } })).await;
-    site.until_said("not in charge, because the control record ha-control makes no sense").await;
-    assert!(site.said().contains("ha.epoch: expected a whole number"), "{}", site.said());
+    let said = site.until_said("not in charge, because the control record ha-control makes no sense").await;
+    assert!(said.contains("ha.epoch: expected a whole number"), "{said}");
     // As the message says: without the key a controller takes charge anew.
     site.write_tags("ha-control", json!({ "ha": null })).await;
-    site.bench.until_active("edge-a").await;
     site.expect_alone("edge-a").await;
     site.close().await;
 }
@@ -204,7 +185,6 @@ async fn a_hub_that_throttles_or_fails_is_named_and_the_pool_recovers() {
         site.bench.emulator.faults().set_rest(kind, RestFault::default());
         site.until_said(said).await;
         site.bench.emulator.faults().heal_all();
-        site.bench.until_active("edge-a").await;
         site.expect_alone("edge-a").await;
         assert_eq!(site.bench.anchor().await.expect("a record").term, Term(1), "nothing moved");
     }
@@ -216,15 +196,13 @@ async fn members_that_are_not_there_are_named() {
     let bench = Bench::open().await;
     let agent = bench.start_agent("edge-a");
     let members = "members = [\"edge-a\", \"edge-x\"]\nagent_module = \"ha-agent\"";
-    let fleet = Fleet::start(&setup(bench.config_with(members)));
+    // A lease that nobody of this test sees the end of.
+    let timings = "ttl_ms = 300000\nrenew_ms = 1000\ncall_timeout_ms = 8000\nretry_ms = 200\nstop_ms = 400\n";
+    leave_no_charge(&bench.hub()).await;
+    let fleet = Fleet::start(&setup(bench.config_of(members, timings)));
     let said = || fleet.board().rows().into_values().next().expect("one pool").sentence;
-    for _ in 0..600 {
-        if said().contains("waiting for edge-x") {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    assert!(said().contains("no record yet: waiting for edge-x to say that nothing runs there"), "{}", said());
+    let wanted = "no record yet: waiting for edge-x to say that nothing runs there";
+    eventually(wanted, async || said().contains(wanted).then_some(())).await;
     assert!(bench.anchor().await.is_none(), "no record before every member has answered or every lease has ended");
     agent.abort();
     fleet.stop().await;

@@ -18,7 +18,7 @@ use serde_json::json;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::bench::{Bench, MEMBERS, POOL};
+use crate::bench::{Bench, MEMBERS, POOL, eventually};
 use crate::dashboard;
 
 const FENCE_DELAY_MS: i64 = 600;
@@ -55,19 +55,16 @@ async fn written_ms(bench: &Bench, member: &str) -> i64 {
 }
 
 async fn until_flag_alone(bench: &Bench, member: &str) {
-    for _ in 0..1_200 {
+    let is_alone = async || {
         let mut set = Vec::new();
         for other in MEMBERS {
             if flag(bench, other).await {
                 set.push(other);
             }
         }
-        if set == [member] {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(150)).await;
-    }
-    panic!("{member} is not active; the record: {:?}", bench.anchor().await);
+        (set == [member]).then_some(())
+    };
+    eventually(&format!("the flag of {member} alone is set"), is_alone).await;
 }
 
 /// Looks all the time whether two flags are set at once. One that is seen set before and after another was seen set was set meanwhile.
@@ -102,8 +99,7 @@ fn watch(bench: &Bench) -> (CancellationToken, JoinHandle<u32>) {
 async fn the_active_role_follows_who_is_connected() {
     let bench = Bench::open().await;
     let (stop, watching) = watch(&bench);
-    let a = bench.connect_press("edge-a");
-    let others = ["edge-b", "edge-c"].map(|member| bench.connect_press(member));
+    let [a, others @ ..] = connect_all(&bench).await;
     let controller = bench.start_controller(config(&bench, ""));
     until_flag_alone(&bench, "edge-a").await;
 
@@ -114,8 +110,8 @@ async fn the_active_role_follows_who_is_connected() {
     let anchor = bench.anchor().await.expect("there is a record");
     assert_eq!((anchor.holder, anchor.term), (Some(MemberId::new("edge-b")), Term(2)));
     assert_eq!(anchor.history.last().map(|last| last.reason.clone()), Some(Reason::HolderSilent));
-    let tags = bench.twin("edge-b", Some("press")).await.tags;
-    assert_eq!(tags["ha"][POOL]["role"], "active", "{tags:?}");
+    let role = async || Some(bench.twin("edge-b", Some("press")).await.tags["ha"][POOL]["role"].clone());
+    eventually("its module says so", async || role().await.filter(|role| role == "active")).await;
 
     controller.stop().await;
     stop.cancel();
@@ -126,14 +122,16 @@ async fn the_active_role_follows_who_is_connected() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_switches_over_and_is_told_that_nothing_is_fenced() {
     let bench = Bench::open().await;
-    let clients = MEMBERS.map(|member| bench.connect_press(member));
+    let clients = connect_all(&bench).await;
     let controller = bench.start_controller(config(&bench, ""));
     until_flag_alone(&bench, "edge-a").await;
 
     let (hub, pool) = (bench.hub(), POOL.parse::<PoolName>().expect("a name"));
     let verb = Verb::Switchover { to: Some(MemberId::new("edge-c")) };
     let request = ask(&hub, &pool, verb, "eve", wall()).await.expect("it is asked");
-    wait_settled(&hub, &pool, &request, Duration::from_secs(120), |_| {}).await.expect("it is settled");
+    let (settled, _) =
+        wait_settled(&hub, &pool, &request, Duration::from_secs(120), |_| {}).await.expect("it is settled");
+    assert_eq!(settled.refused, None);
     until_flag_alone(&bench, "edge-c").await;
 
     let config = config(&bench, "");
@@ -165,12 +163,10 @@ async fn call(hub: &IotHub, seat: &Seat, request: Request) -> Result<ha_core::me
 #[tokio::test(flavor = "multi_thread")]
 async fn a_paused_controller_cannot_set_a_flag_that_its_successor_has_cleared() {
     let bench = Bench::open().await;
-    let clients = MEMBERS.map(|member| bench.connect_press(member));
+    let clients = connect_all(&bench).await;
     let config = config(&bench, "");
     let (paused, successor) = (bench.hub(), bench.hub());
     let (a, b) = (seat(&config, "edge-a"), seat(&config, "edge-b"));
-    until_connected(&paused, &a).await;
-    until_connected(&paused, &b).await;
     let grant = |nonce, term, epoch| {
         let grantor = GrantorId::controller();
         Request::Grant(Grant { grantor, epoch: Epoch(epoch), term: Term(term), nonce, ttl: Millis(3_000) })
@@ -194,15 +190,19 @@ async fn a_paused_controller_cannot_set_a_flag_that_its_successor_has_cleared() 
     clients.iter().for_each(JoinHandle::abort);
 }
 
-async fn until_connected(hub: &IotHub, seat: &Seat) {
-    for _ in 0..600 {
-        match call(hub, seat, hello()).await {
-            Ok(_) => return,
-            Err(CallFailure::Offline) => tokio::time::sleep(Duration::from_millis(50)).await,
-            Err(failure) => panic!("{}: {failure}", seat.member),
-        }
+/// Clients on all members. Whoever looks before one is connected passes it over.
+async fn connect_all(bench: &Bench) -> [JoinHandle<()>; 3] {
+    let clients = MEMBERS.map(|member| bench.connect_press(member));
+    let (hub, config) = (bench.hub(), config(bench, ""));
+    for member in MEMBERS {
+        let seat = seat(&config, member);
+        let is_connected = async || match call(&hub, &seat, hello()).await {
+            Err(CallFailure::Offline) => None,
+            answered => Some(answered.expect("it answers")),
+        };
+        eventually(&format!("{member} is connected"), is_connected).await;
     }
-    panic!("{} is not connected", seat.member);
+    clients
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -238,23 +238,16 @@ async fn a_lease_waits_for_the_flags_of_the_others() {
     hub.client().patch_twin("edge-a", Some("press"), &on, None, &minute).await.expect("it is written");
     let set_at = written_ms(&bench, "edge-a").await;
 
-    let mut nonce = None;
-    for _ in 0..600 {
-        nonce = call(&hub, &b, hello()).await.ok().and_then(|answer| answer.nonce);
-        if nonce.is_some() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let nonce = async || call(&hub, &b, hello()).await.ok().and_then(|answer| answer.nonce);
+    let nonce = eventually("the agent answers", nonce).await;
     let grant = |nonce| {
         let grantor = GrantorId::controller();
         Request::Grant(Grant { grantor, epoch: Epoch(1), term: Term(2), nonce, ttl: Millis(60_000) })
     };
-    let first = call(&hub, &b, grant(nonce.expect("the agent answers"))).await.expect("it answers");
-    assert_eq!(first.refused, Some(Refusal::TooLate), "the flag of edge-a was cleared a moment ago");
+    let mut answer = call(&hub, &b, grant(nonce)).await.expect("it answers");
     assert!(!flag(&bench, "edge-a").await);
-    let mut answer = first;
-    while answer.refused.is_some() {
+    while let Some(refusal) = answer.refused {
+        assert_eq!(refusal, Refusal::TooLate, "the flag of edge-a was cleared a moment ago");
         answer = call(&hub, &b, grant(answer.nonce.expect("there is one"))).await.expect("it answers");
     }
     assert_eq!(answer.term, Term(2));
@@ -267,26 +260,23 @@ async fn a_lease_waits_for_the_flags_of_the_others() {
 /// Waits until an agent on `member` could hold.
 async fn until_fit(bench: &Bench, member: &str) {
     let (hub, config) = (bench.hub(), bench.config());
-    for _ in 0..600 {
+    let is_fit = async || {
         let report = report(&hub, &config.pools[0], Clock::start()).await.expect("it can be asked");
-        if report.members.iter().any(|row| row.member.as_str() == member && row.fit) {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    panic!("{member} is not fit");
+        report.members.iter().any(|row| row.member.as_str() == member && row.fit).then_some(())
+    };
+    eventually(&format!("{member} is fit"), is_fit).await;
 }
 
 /// The way from a flag to a lease: one member after the other gets an agent, and the gap is that of a switchover.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pool_moves_from_flags_to_a_lease() {
     let bench = Bench::open().await;
-    let clients = MEMBERS.map(|member| bench.connect_press(member));
+    let clients = connect_all(&bench).await;
     let controller = bench.start_controller(config(&bench, ""));
     until_flag_alone(&bench, "edge-a").await;
     controller.stop().await;
 
-    let agents = MEMBERS.map(|member| bench.start_agent(member));
+    let agents = bench.start_agents().await;
     let controller = bench.start_controller(config(&bench, ", agents = [\"edge-b\", \"edge-c\"]"));
     let (hub, pool) = (bench.hub(), POOL.parse::<PoolName>().expect("a name"));
     until_fit(&bench, "edge-b").await;

@@ -100,7 +100,7 @@ async fn members_come_and_go_while_the_controller_runs() {
         let text = edit(&text, &POOL.parse().expect("a name"), &change).expect("it can be changed");
         std::fs::write(&path, text).expect("it can be written");
     };
-    let agents: Vec<_> = ["edge-a", "edge-b", "edge-c"].map(|member| bench.start_agent(member)).into();
+    let agents = bench.start_agents().await;
     let config = list(&["edge-a", "edge-b"]);
     let (hub, pool) = (bench.hub(), config.pool(POOL).expect("it is configured"));
     let controller = bench.start_controller(config.clone());

@@ -11,7 +11,7 @@ use iotedge_ha_controller::parents::{Fate, Order, Outcome, apply};
 use crate::bench::{Bench, MEMBERS};
 
 fn call() -> Call {
-    Call::within(Duration::from_secs(20))
+    Call::within(Duration::from_secs(60))
 }
 
 async fn device(hub: &IotHub, name: &str) -> Device {

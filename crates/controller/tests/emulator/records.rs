@@ -105,17 +105,17 @@ async fn the_control_record_is_not_kept_on_somebodys_device() {
 async fn a_key_is_installed_once_and_by_the_controller_alone() {
     let bench = Bench::open().await;
     let hub = bench.hub();
-    let peeked = hub.peek(&seat("edge-a"), Millis(2_000)).await;
+    let peeked = hub.peek(&seat("edge-a"), Millis(30_000)).await;
     assert!(matches!(peeked, Err(CallFailure::Rejected(_))), "{peeked:?}");
     assert!(key_of(&bench).await.is_none());
     let hello =
         Request::Hello(Hello { grantor: ha_core::ids::GrantorId::controller(), epoch: Epoch(1), wants_nonce: true });
-    let called = hub.call(&seat("edge-a"), &hello, Millis(0), Millis(5_000)).await;
+    let called = hub.call(&seat("edge-a"), &hello, Millis(0), Millis(30_000)).await;
     assert_eq!(called, Err(CallFailure::Offline));
     let key = key_of(&bench).await.expect("it is there");
-    let _ = bench.hub().call(&seat("edge-a"), &hello, Millis(0), Millis(5_000)).await;
+    let _ = bench.hub().call(&seat("edge-a"), &hello, Millis(0), Millis(30_000)).await;
     assert_eq!(key_of(&bench).await, Some(key));
-    let nobody = hub.call(&seat("nobody"), &hello, Millis(0), Millis(5_000)).await;
+    let nobody = hub.call(&seat("nobody"), &hello, Millis(0), Millis(30_000)).await;
     assert_eq!(nobody, Err(CallFailure::NotFound));
 }
 

@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ha_core::ids::{MemberId, Term};
@@ -12,8 +12,9 @@ use ha_protocol::twin::decode_desired;
 use ha_wire::twin::TwinPatch;
 use iotedge_ha_controller::operate::{KeyChange, NotRotated, key_stage, rotate_key};
 use serde_json::Value;
+use tokio::task::JoinHandle;
 
-use crate::bench::{Bench, MEMBERS, POOL, seat};
+use crate::bench::{Bench, MEMBERS, POOL, eventually, seat};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -22,31 +23,46 @@ async fn keys(bench: &Bench, member: &str) -> KeyRing {
     decode_desired(&Value::Object(twin.properties.desired.without_system_fields())).keys
 }
 
-/// Watches the holder until it is told to stop: every answer must say that it is active in its first term.
-fn watch_holder(bench: &Bench, stop: &Arc<AtomicBool>) -> tokio::task::JoinHandle<(Term, usize)> {
-    let (hub, stop) = (bench.hub(), Arc::clone(stop));
-    tokio::spawn(async move {
-        let (mut first, mut answers) = (None, 0);
-        while !stop.load(Ordering::Relaxed) {
-            let answer = hub.peek(&seat("edge-a"), Millis(8_000)).await.expect("the holder answers");
-            assert_eq!(answer.state, HolderState::Active);
-            assert_eq!(*first.get_or_insert(answer.term), answer.term);
-            answers += 1;
-        }
-        (first.expect("it answered"), answers)
-    })
+/// Looks at the holder all the time: every answer must say that it is active in this term.
+struct Watch {
+    answers: Arc<AtomicUsize>,
+    task: JoinHandle<()>,
+}
+
+impl Watch {
+    fn start(bench: &Bench, term: Term) -> Self {
+        let (hub, answers) = (bench.hub(), Arc::new(AtomicUsize::new(0)));
+        let counted = Arc::clone(&answers);
+        let task = tokio::spawn(async move {
+            loop {
+                let answer = hub.peek(&seat("edge-a"), Millis(30_000)).await.expect("the holder answers");
+                assert_eq!((answer.state, answer.term), (HolderState::Active, term));
+                counted.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        Self { answers, task }
+    }
+
+    /// Waits for an answer that was asked for from here on.
+    async fn look(&self) {
+        let before = self.answers.load(Ordering::Relaxed);
+        let looked = async || {
+            assert!(!self.task.is_finished(), "the holder was not active");
+            (self.answers.load(Ordering::Relaxed) > before + 1).then_some(())
+        };
+        eventually("a look at the holder", looked).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_are_changed_and_no_lease_is_lost() {
     let bench = Bench::open().await;
-    let agents: Vec<_> = MEMBERS.iter().map(|member| bench.start_agent(member)).collect();
+    let agents = bench.start_agents().await;
     let config = bench.config();
     let controller = bench.start_controller(config.clone());
     bench.until_active("edge-a").await;
     let term = bench.anchor().await.expect("it is there").term;
-    let stop = Arc::default();
-    let watched = watch_holder(&bench, &stop);
+    let watch = Watch::start(&bench, term);
 
     let hub = bench.hub();
     let pool = config.pool(POOL).expect("it is configured");
@@ -59,19 +75,18 @@ async fn keys_are_changed_and_no_lease_is_lost() {
             assert_eq!(stages, [Stage::Settled, Stage::Announced, Stage::Promoted, Stage::Settled]);
             let new = keys(&bench, member).await;
             assert!(new.current != old.current && new.next.is_none() && new.previous.is_none(), "{new:?}");
+            watch.look().await;
         }
     }
     // Whoever takes charge next works with the new keys from the beginning.
     controller.stop().await;
     let controller = bench.start_controller(config.clone());
     bench.until_active("edge-a").await;
-    stop.store(true, Ordering::Relaxed);
-    let (watched_term, answers) = watched.await.expect("the holder was active all the time");
-    assert_eq!(watched_term, term);
-    assert!(answers > 10, "only {answers} answers");
+    watch.look().await;
+    watch.task.abort();
     assert_eq!(bench.anchor().await.expect("it is there").term, term);
     controller.stop().await;
-    agents.iter().for_each(tokio::task::JoinHandle::abort);
+    agents.iter().for_each(JoinHandle::abort);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,12 +1,12 @@
 use ha_core::ids::{MemberId, Term};
 use iotedge_ha_controller::store::History;
 
-use crate::bench::{Bench, MEMBERS, POOL, beside};
+use crate::bench::{Bench, POOL, beside};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pool_is_founded_fails_over_and_remembers() {
     let bench = Bench::open().await;
-    let mut agents: Vec<_> = MEMBERS.iter().map(|member| bench.start_agent(member)).collect();
+    let mut agents = bench.start_agents().await;
     let members = "members = [\"edge-a\", \"edge-b\", \"edge-c\"]";
     let timings = "ttl_ms = 15000\nrenew_ms = 1000\ncall_timeout_ms = 6000\nretry_ms = 200\nstop_ms = 400\n";
     let controller = bench.start_controller(bench.config_of(members, timings));
