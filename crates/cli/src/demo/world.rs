@@ -183,7 +183,7 @@ impl World {
 
     /// Far longer than anything may take, also on a slow machine.
     fn limit(&self) -> Duration {
-        Duration::from_secs_f64(self.ttl_ms() * 6.0 / 1000.0 + 20.0)
+        Duration::from_secs_f64(self.ttl_ms() * 6.0 / 1000.0 + 100.0)
     }
 
     pub(crate) fn ttl_ms(&self) -> Ms {

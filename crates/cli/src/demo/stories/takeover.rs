@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 
-use crate::demo::plant::writer;
+use crate::demo::plant::{Plant, writer};
 use crate::demo::record::{Handover, Ms, activities, handover};
 use crate::demo::world::World;
 
@@ -11,19 +11,22 @@ pub(super) struct Before {
     pub(super) device: String,
     term: u64,
     fault: Ms,
+    /// Not later than the last write of the activity that is about to end.
+    since: Ms,
 }
 
 /// Notes who is active now. The fault follows at once.
 pub(super) fn before(world: &World) -> Result<Before> {
     let (device, term) = writer(&world.plant).context("nobody writes to the plant")?;
-    Ok(Before { device, term, fault: world.plant.now() })
+    let fault = world.plant.now();
+    // A busy machine may not have written for a while.
+    let since = world.plant.last_write().map_or(fault, |last| last.at).min(fault - 1000.0);
+    Ok(Before { device, term, fault, since })
 }
 
 /// Waits until somebody else writes.
 pub(super) async fn after(world: &World, before: &Before) -> Result<Handover> {
-    // What came just before the fault belongs to the old holder's activity.
-    let from = before.fault - 1000.0;
-    let seen =
-        world.plant.wait_for(|plant| handover(&activities(&plant.writes_since(from)), before.term, before.fault));
+    let found = |plant: &Plant| handover(&activities(&plant.writes_since(before.since)), before.term, before.fault);
+    let seen = world.plant.wait_for(found);
     world.within("nobody took over", seen).await
 }

@@ -32,8 +32,8 @@ pub(crate) struct Addresses {
 /// The module that the agents are, in every device.
 pub(crate) const AGENT_MODULE: &str = "ha-agent";
 
-const START_LIMIT: Duration = Duration::from_secs(30);
-const CALL_LIMIT: Duration = Duration::from_secs(10);
+const START_LIMIT: Duration = Duration::from_secs(120);
+const CALL_LIMIT: Duration = Duration::from_secs(60);
 
 impl Hub {
     pub(crate) async fn start(folder: &Path) -> Result<Self> {
