@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use iotedge_ha_e2e::{Ran, Running, Stage, free_port, guide, port, wait_until};
 use serde_json::{Value, json};
@@ -124,20 +125,22 @@ impl Site {
         term.expect("it has been sent")
     }
 
-    /// Has a member send one message after the other, numbered from `n` on, until it has been cut off and is active no more; the number and
-    /// term of the last, which was on its way when the cut came.
-    fn post_until_relieved(&self, at: usize, n: u64, is_cut: &AtomicBool) -> (u64, u64) {
-        let mut last = None;
-        for n in n.. {
-            let (status, said) = self.post(at, n);
-            match (status, said["term"].as_u64()) {
-                // 504: nobody knew what became of it when the agent's patience was over.
-                (200 | 504, Some(term)) => last = Some((n, term)),
-                (409, _) if is_cut.load(Ordering::Relaxed) => break,
-                _ => {}
+    /// Has a member send a message every tenth of a second, numbered from `n` on and none waiting for the one before, until it is relieved;
+    /// the number and term of the last that it took.
+    fn post_until(&self, is_relieved: &AtomicBool, at: usize, n: u64) -> (u64, u64) {
+        std::thread::scope(|scope| {
+            let mut posts = Vec::new();
+            while !is_relieved.load(Ordering::Relaxed) {
+                let n = n + u64::try_from(posts.len()).expect("a small number");
+                posts.push(scope.spawn(move || (n, self.post(at, n))));
+                std::thread::sleep(Duration::from_millis(100));
             }
-        }
-        last.expect("it was active before the cut")
+            let answers = posts.into_iter().map(|post| post.join().expect("it was asked"));
+            // 504: the agent does not know what became of it.
+            let taken = answers.filter(|(_, (status, _))| matches!(status, 200 | 504));
+            let (n, (_, said)) = taken.last().expect("it was active");
+            (n, said["term"].as_u64().expect("a term"))
+        })
     }
 
     /// A call of the emulator's control API.
@@ -170,15 +173,15 @@ fn late_messages_of_a_returned_device_are_dropped_by_their_term() {
     let site = Site::open();
     site.post_until_sent(0, 0);
     let mut tail = site.tail();
-    let (is_cut, mut lines) = (AtomicBool::new(false), String::new());
-    // The tail shows what comes once it has begun, so the device that is to be cut off sends on and on.
+    let (is_relieved, mut lines) = (AtomicBool::new(false), String::new());
     const MANY: u64 = 10;
     let (late, first) = std::thread::scope(|scope| {
-        let late = scope.spawn(|| site.post_until_relieved(0, MANY, &is_cut));
+        // The tail shows what comes once it has begun. What is taken between the cut and the end of the lease is held back by the cut.
+        let late = scope.spawn(|| site.post_until(&is_relieved, 0, MANY));
         lines += &read_until(&mut tail, |n| n >= MANY);
         site.control(reqwest::Method::PUT, "/faults/devices/edge-a", "{\"cut\":\"both\"}");
-        is_cut.store(true, Ordering::Relaxed);
         let next = site.post_until_sent(1, 3);
+        is_relieved.store(true, Ordering::Relaxed);
         lines += &read_until(&mut tail, |n| n == 3);
         site.control(reqwest::Method::DELETE, "/faults/devices/edge-a", "");
         let (late, first) = late.join().expect("it was asked");
