@@ -8,11 +8,13 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tempfile::TempDir;
 
 /// How long anything is waited for before it is given up.
@@ -240,17 +242,20 @@ pub struct Running {
 
 impl Running {
     /// Reads stdout up to the first line that `find` takes.
+    #[track_caller]
     pub fn wait_for_line(&mut self, mut find: impl FnMut(&str) -> bool) {
         let stdout = self.child.stdout.as_mut().expect("stdout is ours");
-        let mut line = Vec::new();
-        #[expect(clippy::unbuffered_bytes, reason = "a buffer would swallow what comes after the line")]
-        for byte in stdout.bytes() {
-            line.push(byte.expect("stdout can be read"));
-            if line.ends_with(b"\n") && find(&String::from_utf8_lossy(&std::mem::take(&mut line))) {
+        let deadline = Instant::now() + PATIENCE;
+        // Byte by byte: a buffer would swallow what comes after the line.
+        let (mut line, mut byte) = (Vec::new(), [0]);
+        loop {
+            assert!(is_readable(stdout, deadline), "the program has not said what was waited for");
+            assert!(stdout.read(&mut byte).expect("stdout can be read") == 1, "the program ended before it said that");
+            line.push(byte[0]);
+            if byte == *b"\n" && find(&String::from_utf8_lossy(&std::mem::take(&mut line))) {
                 return;
             }
         }
-        panic!("the program ended before it said what was waited for");
     }
 
     /// Reads the first line of stdout, without its end.
@@ -318,6 +323,14 @@ pub fn free_port() -> u16 {
     let first = 10_000 + u16::try_from(std::process::id() % 500 * 40).expect("a small number");
     let mut ports = (0..2_000).map(|_| first + NEXT.fetch_add(1, Ordering::Relaxed));
     ports.find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
+}
+
+/// Whether there is something to read, or an end, before it is too late.
+fn is_readable(from: &impl AsFd, deadline: Instant) -> bool {
+    let mut fds = [PollFd::new(from, PollFlags::IN)];
+    let left = deadline.saturating_duration_since(Instant::now());
+    let left = Timespec::try_from(left).expect("a short time");
+    rustix::io::retry_on_intr(|| poll(&mut fds, Some(&left))).expect("it can be waited for") > 0
 }
 
 fn read_all(from: Option<impl Read>) -> String {
