@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use iotedge_ha_emulator::{Emulator, Options, Seed};
 use serde_json::json;
@@ -95,6 +96,8 @@ async fn a_state_folder_keeps_everything_and_belongs_to_one() {
     let options = Options {
         state_dir: Some(folder.path().to_owned()),
         seed: vec![Seed::parse("edge-a:edge:work").expect("a seed")],
+        // The configuration is to change no twin.
+        evaluation_interval: Duration::ZERO,
         ..Options::default()
     };
     let first = Emulator::start(options.clone()).await.expect("a hub");
