@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use ha_core::ids::{MemberId, PoolName};
 use ha_core::time::Millis;
@@ -17,6 +17,9 @@ use crate::hub::chain;
 
 /// How often the file is looked at: an operator who changed it waits for no longer.
 const LOOK: Millis = Millis(2_000);
+
+/// Longer than a tick of any file system's clock.
+const YOUNG: Duration = Duration::from_secs(2);
 
 /// The members of the pools that list them.
 pub(super) type Lists = Arc<BTreeMap<PoolName, Vec<MemberId>>>;
@@ -39,7 +42,8 @@ pub(super) async fn watch(config: Config, clock: Clock, published: watch::Sender
         if found.is_none() || found == looked_at {
             continue;
         }
-        looked_at = found;
+        // What is written twice within a tick of the file system's clock looks the same: a young file is read once more.
+        looked_at = found.filter(|(at, _)| !at.elapsed().is_ok_and(|age| age < YOUNG));
         let (path, overrides) = (config.path.clone(), config.overrides.clone());
         let read = tokio::task::spawn_blocking(move || config::load(&path, &overrides)).await;
         match read {
