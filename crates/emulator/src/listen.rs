@@ -237,7 +237,8 @@ mod tests {
             stop: CancellationToken::new(),
         };
         let stop = door.stop.clone();
-        let echo = |mut stream: TlsStream<TcpStream>, _peer: Arc<Peer>| async move {
+        let echo = |mut stream: TlsStream<TcpStream>, peer: Arc<Peer>| async move {
+            let _peer = peer;
             let mut word = [0; 4];
             stream.read_exact(&mut word).await.expect("four bytes");
             assert_ne!(&word, b"boom");
