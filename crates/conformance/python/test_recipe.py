@@ -23,7 +23,7 @@ CONFIG = """
 connection_string_env = "IOTHUB_CONNECTION_STRING"
 ca_file = "{ca}"
 [controller]
-control_ttl_ms = 2000
+control_ttl_ms = 8000
 control_renew_ms = 500
 [[pool]]
 name = "press_1"
@@ -43,7 +43,7 @@ class Function:
     """The controller as a Function app's custom handler, and what the Functions host does with it."""
 
     # A pass must outlast a lease: it does not know when the one before it renewed.
-    HOLD_S = 15
+    HOLD_S = 20
 
     def __init__(self, config):
         with socket.create_server(("127.0.0.1", 0)) as probe:
