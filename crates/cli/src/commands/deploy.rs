@@ -153,7 +153,10 @@ impl Deployment<'_> {
         let members = &self.survey.members;
         done.members = deploy::follow(self.hub, &self.release, members, deadline, &mut tell).await;
         let has = |wanted: fn(&Progress) -> bool| done.members.values().any(wanted);
-        let exit = match (has(|p| matches!(p, Progress::Failed(_))), has(|p| matches!(p, Progress::Waiting(_)))) {
+        let exit = match (
+            has(|p| matches!(p, Progress::Failed(_))),
+            has(|p| matches!(p, Progress::Waiting(_) | Progress::Unknown(_))),
+        ) {
             (true, _) => Exit::Failed,
             (_, true) => Exit::TimedOut,
             _ => Exit::Ok,

@@ -8,6 +8,7 @@ mod labels;
 mod rolling;
 mod steps;
 mod survey;
+mod trial;
 
 use ha_core::ids::MemberId;
 use ha_deployment::release::{self, Part};

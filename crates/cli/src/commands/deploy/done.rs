@@ -37,6 +37,7 @@ impl Done {
             match progress {
                 Progress::Runs => printer.line(format_args!("{member}: runs {}", self.release)),
                 Progress::Waiting(why) => printer.line(format_args!("{member}: does not run it yet: {why}")),
+                Progress::Unknown(why) => printer.line(format_args!("{member}: cannot be looked at: {why}")),
                 Progress::Failed(why) => printer.line(format_args!("{member}: failed: {why}")),
             }
         }

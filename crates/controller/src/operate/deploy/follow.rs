@@ -24,6 +24,8 @@ pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub enum Progress {
     /// On its way: what it waits for.
     Waiting(String),
+    /// It could not be looked at, which says nothing about it: why.
+    Unknown(String),
     /// It runs the release.
     Runs,
     /// It will not get there by itself: why.
@@ -51,7 +53,7 @@ pub async fn follow(
                 known.insert(member.clone(), progress);
             }
         }
-        let is_over = known.values().all(|progress| !matches!(progress, Progress::Waiting(_)));
+        let is_over = known.values().all(|progress| !matches!(progress, Progress::Waiting(_) | Progress::Unknown(_)));
         if is_over || Instant::now() >= deadline {
             return known;
         }
@@ -63,7 +65,9 @@ fn tell_progress(member: &MemberId, progress: &Progress, tell: &mut impl FnMut(&
     let member = member.clone();
     tell(&match progress {
         Progress::Runs => Event::Runs { member },
-        Progress::Waiting(said) | Progress::Failed(said) => Event::Waiting { member, said: said.clone() },
+        Progress::Waiting(said) | Progress::Unknown(said) | Progress::Failed(said) => {
+            Event::Waiting { member, said: said.clone() }
+        }
     });
 }
 
@@ -72,7 +76,7 @@ pub(super) async fn look(hub: &IotHub, release: &Release, member: &MemberId) -> 
     match read_member(hub, member).await {
         Ok(read) => progress(&read, release.id(), &release.manifest, &release.layers),
         Err(Error::NotFound(_)) => Progress::Failed("it does not exist in IoT Hub any more".to_owned()),
-        Err(error) if error.is_transient() => Progress::Waiting(chain(&error)),
+        Err(error) if error.is_transient() => Progress::Unknown(chain(&error)),
         Err(error) => Progress::Failed(chain(&error)),
     }
 }

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::follow::{LOOK_EVERY, Progress, look};
 use super::labels::Phase;
 use super::steps::{note, tag};
+use super::trial::{Trial, Verdict};
 use super::{DeployError, Event, Release, Survey};
 use crate::config::PoolConfig;
 use crate::hub::iot::IotHub;
@@ -153,32 +154,30 @@ impl Rolling<'_> {
 
     /// Waits until a member runs the release and its agent is well, and has been for the settling time.
     async fn wait_well(&self, member: &MemberId, tell: &mut impl FnMut(&Event)) -> Result<(), Stopped> {
-        let deadline = Instant::now() + self.patience;
-        let mut well_since: Option<Instant> = None;
+        let mut trial = Trial::begin(self.settle, self.patience, Instant::now());
         let mut said = String::new();
         loop {
-            let why = match self.well(member).await {
-                Progress::Runs => String::new(),
-                Progress::Failed(why) => return Err(self.bad(member, why)),
-                Progress::Waiting(why) if well_since.is_some() => return Err(self.bad(member, why)),
-                Progress::Waiting(why) => why,
-            };
-            if why.is_empty() {
-                let since = *well_since.get_or_insert_with(|| {
-                    tell(&Event::Settling { member: member.clone(), settle_s: self.settle.as_secs() });
-                    Instant::now()
-                });
-                if since.elapsed() >= self.settle {
+            let progress = self.well(member).await;
+            match trial.take(&progress, Instant::now()) {
+                Verdict::Passed => {
                     tell(&Event::Runs { member: member.clone() });
                     return Ok(());
                 }
-            } else if why != said {
+                Verdict::Failed(why) => return Err(self.bad(member, why)),
+                Verdict::Late(why) => {
+                    let (member, release) = (member.clone(), self.release.id().to_owned());
+                    return Err(Stopped::Late { member, release, why });
+                }
+                Verdict::Settling => {
+                    tell(&Event::Settling { member: member.clone(), settle_s: self.settle.as_secs() });
+                }
+                Verdict::Open => {}
+            }
+            if let Progress::Waiting(why) | Progress::Unknown(why) = progress
+                && why != said
+            {
                 tell(&Event::Waiting { member: member.clone(), said: why.clone() });
                 said = why;
-            }
-            if well_since.is_none() && Instant::now() >= deadline {
-                let (member, release) = (member.clone(), self.release.id().to_owned());
-                return Err(Stopped::Late { member, release, why: said });
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
@@ -255,6 +254,9 @@ fn late(error: &AskError, failed: &impl Fn(String, bool) -> Stopped) -> Stopped 
 
 fn agent_is_well(answer: Result<Answer, CallFailure>) -> Progress {
     match answer {
+        Err(failure) if failure == CallFailure::TimedOut || !failure.is_about_member() => {
+            Progress::Unknown(format!("its agent cannot be asked: {failure}"))
+        }
         Err(failure) => Progress::Waiting(format!("its agent does not answer: {failure}")),
         Ok(answer) => match &answer.workload {
             Workload::Failing(why) | Workload::Unready(why) => Progress::Waiting(format!("its workload: {why}")),

@@ -42,6 +42,7 @@ fn shown(progress: Progress) -> String {
     match progress {
         Progress::Runs => "runs".to_owned(),
         Progress::Waiting(why) => format!("waiting: {why}"),
+        Progress::Unknown(why) => format!("unknown: {why}"),
         Progress::Failed(why) => format!("failed: {why}"),
     }
 }
