@@ -102,11 +102,12 @@ test("with a signature instead of a key", async (t) => {
     const backEnd = Service.fromSharedAccessSignature(hub.serviceSignature());
     const ask = () => backEnd.invokeDeviceMethod(deviceId, { methodName: "echo", payload: 1, connectTimeoutInSeconds: 30 });
     assert.deepEqual((await ask()).result, { status: 200, payload: 1 });
-    // Another signature is another connection.
+    // Another signature is another connection, or two: a call that comes in between is lost with the first.
     const before = await hub.meter("connects");
     await device.updateSharedAccessSignature(signature());
     await hub.eventually("a new connection", async () => (await hub.meter("connects")) > before);
-    assert.deepEqual((await ask()).result, { status: 200, payload: 1 });
+    const answered = await hub.eventually("an answer over it", () => ask().catch(() => undefined));
+    assert.deepEqual(answered.result, { status: 200, payload: 1 });
     await device.close();
   }
 });
