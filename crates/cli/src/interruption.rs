@@ -2,6 +2,7 @@
 
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use crate::failure::Result;
 
@@ -27,6 +28,18 @@ impl Interruption {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
             _ = self.hangup.recv() => {}
+        }
+    }
+
+    /// Lets `work` go on until it ends, or until a signal comes: then `stop` is cancelled, and its end is waited for.
+    pub(crate) async fn stops<T>(mut self, stop: &CancellationToken, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
+        tokio::select! {
+            done = &mut work => done,
+            () = self.comes() => {
+                stop.cancel();
+                work.await
+            }
         }
     }
 }

@@ -18,6 +18,6 @@ pub use self::active::{Active, wait_active};
 pub use self::ask::{ask, wait_settled};
 pub use self::drift::{DriftReport, Drifted, Kind as DriftKind, MemberDrift, drift};
 pub use self::error::{AskError, NotActive};
-pub use self::report::{FollowerReport, MemberReport, PoolReport, members_of, report};
+pub use self::report::{FollowerReport, MemberReport, PoolReport, members_of, report, when};
 pub use self::rotate::{KeyChange, NotRotated, key_stage, rotate_key};
 pub use self::routes::{Look, RouteError, Setting, Trial, apply, compile, look, try_members};

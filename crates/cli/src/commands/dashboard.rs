@@ -40,7 +40,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit> {
-    let mut interruption = Interruption::listen()?;
+    let interruption = Interruption::listen()?;
     let mut config = args.config.load(Vec::new())?;
     for name in &args.pools {
         pool(&config, name)?;
@@ -57,13 +57,6 @@ pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit> {
     let stop = CancellationToken::new();
     let dashboard = Dashboard::new(hub, config, Clock::start(), Duration::from_secs(args.every_s));
     let serving = serve(listener, dashboard, stop.clone());
-    tokio::pin!(serving);
-    tokio::select! {
-        served = &mut serving => served?,
-        () = interruption.comes() => {
-            stop.cancel();
-            serving.await?;
-        }
-    }
+    interruption.stops(&stop, serving).await?;
     Ok(Exit::Ok)
 }

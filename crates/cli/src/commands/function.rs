@@ -2,7 +2,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::Context;
-use ha_controller::config::Config;
+use ha_controller::config::{Config, PoolConfig};
 use ha_controller::function::{PORT_ENV, hold_needed, serve, short_hold};
 use ha_core::bounds::bounds;
 use ha_core::time::Millis;
@@ -40,7 +40,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit> {
     let port = port(|name| std::env::var(name).ok())?;
-    let mut interruption = Interruption::listen()?;
+    let interruption = Interruption::listen()?;
     let setup = setup(&args.config, &args.controller)?;
     for warning in short_passes(&setup.config, Millis(args.hold_s * 1000)) {
         printer.note(format_args!("warning: {warning}"));
@@ -51,20 +51,13 @@ pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit> {
     printer.note(format_args!("waiting for the Functions host at http://{address}"));
     let stop = CancellationToken::new();
     let serving = serve(listener, setup, Duration::from_secs(args.hold_s), stop.clone());
-    tokio::pin!(serving);
-    tokio::select! {
-        served = &mut serving => served?,
-        () = interruption.comes() => {
-            stop.cancel();
-            serving.await?;
-        }
-    }
+    interruption.stops(&stop, serving).await?;
     Ok(Exit::Ok)
 }
 
 /// The pools in which no pass sees a lease end, however quick the hub and the workload are.
 fn short_passes(config: &Config, hold: Millis) -> Vec<String> {
-    let warning = |pool: &ha_controller::config::PoolConfig| {
+    let warning = |pool: &PoolConfig| {
         let bounds = bounds(&pool.policy.timings, &config.controller.charge, Millis::ZERO, Millis::ZERO);
         let short = short_hold(hold, hold_needed(&bounds, Millis::ZERO))?;
         Some(format!("pool {}: {short}", pool.name))

@@ -1,4 +1,5 @@
 use ha_controller::hub::Hub as _;
+use ha_controller::operate::when;
 use ha_controller::store::{Followed, History};
 use ha_core::anchor::{FOLLOWERS_MAX, Transition};
 use ha_core::ids::FollowerId;
@@ -6,7 +7,6 @@ use ha_core::time::Millis;
 use serde::Serialize;
 
 use crate::commands::common::{ConfigArgs, hub_failure, open_hub, pool};
-use crate::commands::report;
 use crate::exit::Exit;
 use crate::failure::Result;
 use crate::printer::Printer;
@@ -79,7 +79,7 @@ pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit> {
             followed.iter().map(|one| format!("{} after {}", one.follower, Millis(one.after_ms))).collect();
         table.add_row([
             change.term.to_string(),
-            report::when(change.at),
+            when(change.at),
             change.holder.to_string(),
             change.from.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
             change.reason.to_string(),

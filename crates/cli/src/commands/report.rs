@@ -3,7 +3,7 @@
 use futures_util::future::try_join_all;
 use ha_controller::clock::Clock;
 use ha_controller::config::PoolConfig;
-use ha_controller::operate::{MemberReport, PoolReport, report};
+use ha_controller::operate::{MemberReport, PoolReport, report, when};
 use ha_core::plan::Step;
 use ha_core::time::{Millis, WallTime};
 
@@ -104,9 +104,4 @@ pub(crate) fn step(step: &Step) -> String {
         Step::Settle { request, refused: Some(why) } => format!("refuse the request {request}: {why}"),
         Step::Settle { request, refused: None } => format!("carry out the request {request}"),
     }
-}
-
-/// A wall-clock instant, for people.
-pub(crate) fn when(at: WallTime) -> String {
-    jiff::Timestamp::from_millisecond(at.0).map_or_else(|_| "unknown".to_owned(), |at| format!("{at:.0}"))
 }

@@ -32,21 +32,14 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit> {
-    let mut interruption = Interruption::listen()?;
+    let interruption = Interruption::listen()?;
     let setup = setup(&args.config, &args.controller)?;
     let pools = setup.config.pools.len();
     printer.note(format_args!("watching {pools} {} until Ctrl-C", if pools == 1 { "pool" } else { "pools" }));
     let stop = CancellationToken::new();
     listen_for_events(&setup, stop.clone(), printer).await?;
     let running = ha_controller::run::run(setup, stop.clone());
-    tokio::pin!(running);
-    let summary = tokio::select! {
-        summary = &mut running => summary,
-        () = interruption.comes() => {
-            stop.cancel();
-            running.await
-        }
-    };
+    let summary = interruption.stops(&stop, running).await;
     printer.detail(format_args!("in charge at the end: {}; given back: {}", summary.in_charge, summary.given_back));
     Ok(Exit::Ok)
 }

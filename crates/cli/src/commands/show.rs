@@ -1,3 +1,5 @@
+use ha_controller::operate::when;
+
 use crate::commands::common::ConfigArgs;
 use crate::commands::report;
 use crate::exit::Exit;
@@ -28,7 +30,7 @@ pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit> {
         printer.line(format_args!("holder   {holder}"));
         printer.line(format_args!("term     {}", report.term));
         if let Some(change) = &report.last_change {
-            printer.line(format_args!("since    {} ({})", report::when(change.at), change.reason));
+            printer.line(format_args!("since    {} ({})", when(change.at), change.reason));
         }
         report::say_state(report, printer);
         for member in &report.members {

@@ -1,3 +1,4 @@
+use ha_controller::operate::when;
 use ha_controller::store::{History, KeptDecision};
 
 use crate::commands::common::{ConfigArgs, pool};
@@ -43,7 +44,7 @@ pub(crate) async fn run(args: Args, printer: &Printer) -> Result<Exit> {
 }
 
 fn explain(kept: &KeptDecision, printer: &Printer) {
-    printer.line(format_args!("{}  {}  {}", report::when(kept.at), kept.kind, kept.sentence));
+    printer.line(format_args!("{}  {}  {}", when(kept.at), kept.kind, kept.sentence));
     printer.line("");
     printer.line("What was known:");
     for (member, seen) in &kept.view.seen {

@@ -1,5 +1,4 @@
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -17,7 +16,7 @@ use crate::operate::{PoolReport, report};
 
 /// All pools of a configuration, asked while somebody looks.
 pub struct Dashboard {
-    hub: Arc<IotHub>,
+    hub: IotHub,
     config: Config,
     clock: Clock,
     period: Duration,
@@ -84,7 +83,7 @@ pub(super) struct PoolLook {
 impl Dashboard {
     /// All pools of `config`, asked at most once in a `period`.
     pub fn new(hub: IotHub, config: Config, clock: Clock, period: Duration) -> Self {
-        Self { hub: Arc::new(hub), config, clock, period, last: Mutex::default() }
+        Self { hub, config, clock, period, last: Mutex::default() }
     }
 
     pub(super) fn period(&self) -> Duration {

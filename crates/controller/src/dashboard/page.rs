@@ -1,9 +1,10 @@
 use std::time::Duration;
 
 use askama::Template;
-use ha_core::time::{Millis, WallTime};
+use ha_core::time::Millis;
 
 use super::look::{ChargeLook, Look, PoolLook};
+use crate::operate::when;
 
 /// The page. It loads itself again; there is no script.
 #[derive(Template)]
@@ -48,14 +49,11 @@ impl PoolLook {
     }
 }
 
-fn when(at: WallTime) -> String {
-    jiff::Timestamp::from_millisecond(at.0).map_or_else(|_| "unknown".to_owned(), |at| format!("{at:.0}"))
-}
-
 #[cfg(test)]
 mod tests {
     use ha_core::ids::{ControllerId, Epoch, MemberId, Term};
     use ha_core::seen::Evidence;
+    use ha_core::time::WallTime;
 
     use super::*;
     use crate::operate::{MemberReport, PoolReport};

@@ -14,6 +14,7 @@ use ha_core::seen::{CallFailure, Evidence, MemberSeen, Seen, Trouble};
 use ha_core::time::WallTime;
 use serde::Serialize;
 
+pub use self::words::when;
 use crate::clock::Clock;
 use crate::config::{HookEvent, Members, PoolConfig};
 use crate::hub::iot::IotHub;

@@ -1,6 +1,6 @@
 //! What a report says to people, alike on the command line and on the dashboard.
 
-use ha_core::time::Millis;
+use ha_core::time::{Millis, WallTime};
 
 use super::{FollowerReport, MemberReport, PoolReport};
 
@@ -43,4 +43,9 @@ impl MemberReport {
             _ => self.why.clone(),
         }
     }
+}
+
+/// A wall-clock instant.
+pub fn when(at: WallTime) -> String {
+    jiff::Timestamp::from_millisecond(at.0).map_or_else(|_| "unknown".to_owned(), |at| format!("{at:.0}"))
 }
